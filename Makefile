@@ -1,0 +1,40 @@
+# Two commands: `make run` and `make test`; `make help` lists the others.
+# PYTHON names the interpreter that .venv is made with: make run PYTHON=python3.12
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONUTF8 := 1
+
+.PHONY: help run test lab refresh bench clean
+.DEFAULT_GOAL := help
+
+help: ## say what each command does
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+run: .venv/ready ## execute the notebooks on SER_DATA_DIR or the demo corpus into output/ (N=04: one alone)
+	@$(BIN)/python run_notebooks.py $(N)
+
+test: .venv/ready ## lint, unit tests, and every cell of the notebooks on the demo corpus
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 tests notebooks
+
+lab: .venv/ready ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks/01_load.ipynb
+
+refresh: .venv/ready ## execute the notebooks in place on the demo corpus, for committing (N=04: one alone)
+	$(BIN)/ruff check --fix notebooks
+	$(BIN)/ruff format notebooks
+	@env -u SER_DATA_DIR $(BIN)/python run_notebooks.py --in-place $(N)
+
+bench: .venv/ready ## measure the claims about speed (SER_DATA_DIR: on that corpus)
+	$(BIN)/python benchmarks/speed.py
+
+clean: ## remove .venv, the demo corpus and everything computed
+	rm -rf .venv data/demo output
+
+.venv/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "This project needs Python 3.11, 3.12 or 3.13 and $(PYTHON) is %d.%d; name another one: make PYTHON=python3.12" % v)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@if command -v uv > /dev/null; then uv pip install --python $(BIN)/python -r requirements.txt -e .; \
+	else $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .; fi
+	@touch $@

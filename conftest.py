@@ -1,0 +1,25 @@
+"""What pytest and nbval need before they start, from whatever folder they are called."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+REAL_DATA = os.environ.pop("SER_DATA_DIR", None)  # notebooks are compared on the demo corpus only
+
+
+def pytest_configure(config):
+    if config.option.nbval:
+        from ser_utils import make_demo_corpus
+
+        config.option.nbval_sanitize_with = str(ROOT / "tests" / "sanitize.cfg")
+        make_demo_corpus(ROOT / "data" / "demo")
+
+
+@pytest.fixture
+def real_corpus():
+    """Folder of a real corpus, for tests marked ``real_data``."""
+    if REAL_DATA is None:
+        pytest.skip("SER_DATA_DIR is not set")
+    return (ROOT / Path(REAL_DATA).expanduser()).resolve()

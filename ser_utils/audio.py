@@ -1,0 +1,231 @@
+"""From a file to a waveform: decode, mix down to mono, resample, listen.
+
+Notebook: 01_load (what is in a file), 02_eda (see it and hear it).
+"""
+
+import io
+import re
+import sys
+from pathlib import Path
+
+import joblib
+import librosa
+import numpy as np
+import soundfile as sf
+from tqdm import tqdm
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+
+class AudioError(ValueError):
+    """A clip that cannot be used, with its path and the reason in one sentence.
+
+    Parameters
+    ----------
+    path : str or Path or None
+        The file, or None for a waveform that came from no file.
+    reason : str
+        What is wrong and what to do about it.
+    """
+
+    def __init__(self, path, reason):
+        super().__init__(path, reason)  # both, so that the error survives a trip between processes
+        self.path, self.reason = path, reason
+
+    def __str__(self):
+        return f"{self.path}: {self.reason}" if self.path else self.reason
+
+
+def _open(path):
+    """Open an audio file, or say in one sentence why that cannot be done."""
+    if not Path(path).is_file():
+        raise AudioError(path, "there is no such file; check the path.")
+    if Path(path).stat().st_size == 0:
+        raise AudioError(path, "the file is empty (0 bytes); fetch it again.")
+    try:
+        file = sf.SoundFile(path)
+    except sf.LibsndfileError:
+        raise AudioError(
+            path,
+            f"this is not readable audio; {', '.join(AUDIO_SUFFIXES)} can be read, "
+            "other formats first need converting (ffmpeg -i clip.m4a clip.wav).",
+        ) from None
+    # libsndfile reads a cut WAV without complaint and mentions the lost bytes only in its log;
+    # sizes from 2 GB up are what programs write that stream and do not know the length.
+    cut = re.search(r"data : (\d+) \(should be (\d+)\)", file.extra_info)
+    if cut and int(cut[2]) < int(cut[1]) < 2**31 - 1:
+        file.close()
+        raise AudioError(
+            path,
+            f"the file is cut short: it promises {cut[1]} bytes of sound and holds {cut[2]}; "
+            "fetch it again.",
+        )
+    if file.frames == 0:
+        file.close()
+        raise AudioError(path, "the file holds no samples; leave it out or record it again.")
+    return file
+
+
+def audio_info(path):
+    """Read what the header of an audio file says, without decoding the sound.
+
+    Parameters
+    ----------
+    path : str or Path
+        A WAV, FLAC, OGG or MP3 file.
+
+    Returns
+    -------
+    dict
+        ``sr`` (Hz), ``channels``, ``subtype`` (libsndfile's name of the sample format) and
+        ``seconds``.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, empty, cut short (WAV) or not audio.
+
+    Notes
+    -----
+    Notebook: 01_load.
+    """
+    with _open(path) as file:
+        return {
+            "sr": file.samplerate,
+            "channels": file.channels,
+            "subtype": file.subtype,
+            "seconds": file.frames / file.samplerate,
+        }
+
+
+def load_audio(path, *, sr=16000, offset=0.0, duration=None):
+    """Decode a clip, mix it down to mono and resample it.
+
+    Parameters
+    ----------
+    path : str or Path
+        A WAV, FLAC, OGG or MP3 file of any sample rate and channel count.
+    sr : int or None
+        Sample rate wanted (in Hz); None keeps the file's own.
+    offset : float
+        Where to start (in seconds).
+    duration : float or None
+        How much to read at most (in seconds); None reads to the end.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(n_samples,), dtype=float32]
+        The waveform; full scale is +-1.
+    sr : int
+        Its sample rate (in Hz).
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, empty, cut short, not audio, not finite, or ends before ``offset``.
+
+    Notes
+    -----
+    The same samples as ``librosa.load`` gives (libsndfile decodes, soxr resamples); own code only
+    because that call says nothing of cut or non-finite files and lets library errors through.
+    Notebook: 01_load.
+    """
+    with _open(path) as file:
+        native_sr, start = file.samplerate, int(offset * file.samplerate)
+        length = file.frames - start
+        if duration is not None:
+            length = min(length, int(duration * native_sr))
+        if length <= 0:
+            raise AudioError(
+                path,
+                f"no sound after offset={offset:g} s, the clip lasts "
+                f"{file.frames / native_sr:.2f} s; use a smaller offset.",
+            )
+        try:
+            file.seek(start)
+            y = file.read(length, dtype="float32", always_2d=True).mean(axis=1)
+        except sf.LibsndfileError:
+            raise AudioError(path, "the sound cannot be decoded; fetch it again.") from None
+    if len(y) < 0.99 * length:  # seeking in an MP3 may miss by a few samples
+        raise AudioError(
+            path,
+            f"the file is cut short: it promises {length} samples and holds {len(y)}; "
+            "fetch it again.",
+        )
+    if not np.isfinite(y).all():
+        raise AudioError(
+            path, "the sound holds NaN or infinite samples; leave it out or export it again."
+        )
+    if sr is None or sr == native_sr:
+        return y, native_sr
+    return librosa.resample(y, orig_sr=native_sr, target_sr=sr), sr
+
+
+def listen(y, sr):
+    """Make a player for a notebook.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n_samples,)]
+        Mono waveform, full scale +-1; louder samples are clipped, the level is kept as it is.
+    sr : int
+        Sample rate (in Hz).
+
+    Returns
+    -------
+    IPython.display.Audio
+        Holds the sound as MP3, a tenth of the size of WAV, so that a notebook stays small.
+
+    Notes
+    -----
+    Notebook: 02_eda.
+    """
+    from IPython.display import Audio
+
+    if sr not in MP3_RATES:
+        y, sr = librosa.resample(y, orig_sr=sr, target_sr=24000), 24000
+    mp3 = io.BytesIO()
+    sf.write(mp3, np.clip(y, -1, 1), sr, format="MP3")
+    player = Audio(data=mp3.getvalue())
+    player.mimetype = "audio/mpeg"
+    return player
+
+
+def progress_bar(iterable=None, **kwargs):
+    """A tqdm bar on stdout without times, so that a re-executed notebook shows the same line."""
+    return tqdm(
+        iterable,
+        file=sys.stdout,
+        mininterval=0.5,
+        bar_format="{desc}: {n_fmt}/{total_fmt} clips |{bar:30}| {percentage:.0f}%",
+        **kwargs,
+    )
+
+
+def map_clips(function, clips, *, desc, n_jobs=-1):
+    """Apply a function to each clip, in parallel, with a progress bar.
+
+    Parameters
+    ----------
+    function : callable
+        Takes one item of ``clips``; must be importable by a worker process.
+    clips : sequence
+        Paths, or whatever names a clip.
+    desc : str
+        What is being done, shown before the bar.
+    n_jobs : int
+        Processes; -1 means all cores, 1 means none beside this one.
+
+    Returns
+    -------
+    list
+        The results, in the order of ``clips``.
+
+    Notes
+    -----
+    joblib's ``parallel_config`` chooses another backend.
+    """
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
+    results = parallel(joblib.delayed(function)(clip) for clip in clips)
+    return list(progress_bar(results, total=len(clips), desc=desc))

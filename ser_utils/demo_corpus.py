@@ -1,0 +1,690 @@
+"""The demo corpus: a formant synthesiser that says "Say the word ___" in seven emotions.
+
+Real corpora may not be passed on, so the series brings its own voice. No human acted anything: a
+mathematical glottal pulse and seeded noise go through resonators (Klatt 1980), and what makes a
+clip "angry" is a row of numbers below, set after measurements on TESS. A score on this corpus says
+nothing about people.
+
+The tables come first (phonemes, words, voices, emotions), then one clip in small steps::
+
+    settings -> phonemes in time -> parameter tracks -> F0 -> glottal source -> spectral tilt
+             -> vocal tract -> hisses and bursts -> level and room noise
+
+and last the 560 files. Two constants set how hard the corpus is, `SPEAKER_SPREAD` and `CLIP_SPREAD`.
+
+References
+----------
+Klatt (1980), "Software for a cascade/parallel formant synthesizer", JASA 67.
+Klatt and Klatt (1990), "Analysis, synthesis, and perception of voice quality", JASA 87.
+Peterson and Barney (1952), "Control methods used in a study of the vowels", JASA 24.
+Fant (1960), "Acoustic Theory of Speech Production".
+
+Notebook: 01_load.
+"""
+
+import functools
+import io
+import os
+import shutil
+import types
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import soundfile as sf
+
+from . import audio
+
+DEMO_VERSION = "1"
+SAMPLE_RATE = 22050  # Hz
+FRAME = 110  # samples between two updates of the vocal tract: 5 ms, as in Klatt (1980)
+PEAK = 0.97  # no sample is larger
+
+SPEAKER_SPREAD = 1.0  # how differently the voices express an emotion: 0 makes them agree
+CLIP_SPREAD = 0.85  # how much the clips of one voice and emotion vary: 0 makes them alike
+
+
+class Phoneme(NamedTuple):
+    """How a speech sound is made; Hz are for a man's vocal tract."""
+
+    kind: str  # a row of KINDS
+    ms: float  # usual duration
+    formants: tuple | None = None  # F1, F2, F3 (Hz); None: those of the sound that follows
+    glide_to: tuple | None = None  # where the formants end (a diphthong); None: they stay
+    noise: tuple | None = None  # centre (Hz), bandwidth (Hz) and level of a hiss or burst
+
+
+class Part(NamedTuple):
+    """A stretch of a phoneme: a stop has two, the closure and the release."""
+
+    share: float  # of the phoneme's duration
+    voicing: float  # 0..1
+    aspiration: float = 0.0  # noise at the glottis, 0..1
+    noise: str | None = None  # "hiss" or "burst" at the tongue, teeth or lips
+
+
+KINDS = {
+    "vowel": [Part(1, 1)],
+    "glide": [Part(1, 0.75)],
+    "nasal": [Part(1, 0.5)],
+    "pause": [Part(1, 0)],
+    "aspirate": [Part(1, 0, 1)],
+    "fricative": [Part(1, 0, 0, "hiss")],
+    "voiced fricative": [Part(1, 0.35, 0, "hiss")],
+    "stop": [Part(0.55, 0), Part(0.45, 0, 0.6, "burst")],
+    "voiced stop": [Part(0.55, 0.1), Part(0.45, 0.1, 0, "burst")],
+    "affricate": [Part(0.55, 0), Part(0.45, 0, 0.6, "hiss")],
+    "voiced affricate": [Part(0.55, 0.1), Part(0.45, 0.1, 0, "hiss")],
+}
+
+PHONEMES = {
+    # Vowels: men's averages of Peterson and Barney (1952)
+    "IY": Phoneme("vowel", 175, (270, 2290, 3010)),
+    "IH": Phoneme("vowel", 175, (390, 1990, 2550)),
+    "EH": Phoneme("vowel", 175, (530, 1840, 2480)),
+    "AE": Phoneme("vowel", 175, (660, 1720, 2410)),
+    "AA": Phoneme("vowel", 175, (730, 1090, 2440)),
+    "AO": Phoneme("vowel", 175, (570, 840, 2410)),
+    "UH": Phoneme("vowel", 175, (440, 1020, 2240)),
+    "UW": Phoneme("vowel", 175, (300, 870, 2240)),
+    "AH": Phoneme("vowel", 175, (640, 1190, 2390)),
+    "ER": Phoneme("vowel", 150, (490, 1350, 1690)),
+    "AX": Phoneme("vowel", 65, (500, 1450, 2450)),
+    "EY": Phoneme("vowel", 170, (480, 1780, 2500), (330, 2220, 2700)),
+    "AY": Phoneme("vowel", 210, (720, 1180, 2420), (400, 2050, 2600)),
+    "OW": Phoneme("vowel", 190, (540, 1050, 2300), (380, 860, 2250)),
+    "AW": Phoneme("vowel", 210, (720, 1250, 2450), (420, 930, 2300)),
+    # Consonants: after Klatt (1980), tables II and III
+    "W": Phoneme("glide", 75, (290, 610, 2150)),
+    "Y": Phoneme("glide", 70, (260, 2070, 3020)),
+    "R": Phoneme("glide", 75, (320, 1080, 1400)),
+    "L": Phoneme("glide", 75, (340, 1050, 2880)),
+    "M": Phoneme("nasal", 80, (260, 1050, 2150)),
+    "N": Phoneme("nasal", 80, (260, 1650, 2600)),
+    "F": Phoneme("fricative", 105, (340, 1100, 2080), noise=(4500, 6000, 0.06)),
+    "V": Phoneme("voiced fricative", 70, (240, 1100, 2080), noise=(4500, 6000, 0.03)),
+    "TH": Phoneme("fricative", 105, (320, 1290, 2540), noise=(5500, 5000, 0.07)),
+    "DH": Phoneme("voiced fricative", 50, (270, 1290, 2540), noise=(5500, 5000, 0.03)),
+    "S": Phoneme("fricative", 125, (320, 1390, 2530), noise=(6200, 2200, 0.17)),
+    "Z": Phoneme("voiced fricative", 95, (260, 1390, 2530), noise=(6200, 2200, 0.09)),
+    "SH": Phoneme("fricative", 125, (300, 1840, 2750), noise=(3300, 1300, 0.22)),
+    "CH": Phoneme("affricate", 120, (330, 1800, 2800), noise=(3300, 1400, 0.34)),
+    "JH": Phoneme("voiced affricate", 100, (260, 1800, 2800), noise=(3300, 1400, 0.22)),
+    "P": Phoneme("stop", 95, (380, 1100, 2150), noise=(900, 900, 0.20)),
+    "B": Phoneme("voiced stop", 75, (220, 1050, 2150), noise=(900, 900, 0.14)),
+    "T": Phoneme("stop", 90, (380, 1700, 2650), noise=(4300, 2200, 0.28)),
+    "D": Phoneme("voiced stop", 65, (220, 1700, 2600), noise=(4000, 2200, 0.18)),
+    "K": Phoneme("stop", 95, (320, 1950, 2700), noise=(1900, 700, 0.28)),
+    "G": Phoneme("voiced stop", 75, (220, 1950, 2650), noise=(1900, 700, 0.18)),
+    "HH": Phoneme("aspirate", 70),
+    "pause": Phoneme("pause", 45),
+}
+
+CARRIER = ("S EY", "DH AX", "W ER D pause")  # "Say the word"
+WORDS = {
+    "boat": "B OW T",
+    "cheese": "CH IY Z",
+    "dog": "D AO G",
+    "fish": "F IH SH",
+    "game": "G EY M",
+    "house": "HH AW S",
+    "jam": "JH AE M",
+    "kite": "K AY T",
+    "lamp": "L AE M P",
+    "moon": "M UW N",
+    "nurse": "N ER S",
+    "path": "P AE TH",
+    "red": "R EH D",
+    "sun": "S AH N",
+    "ten": "T EH N",
+    "thumb": "TH AH M",
+    "voice": "V AO IY S",
+    "wave": "W EY V",
+    "yes": "Y EH S",
+    "zoo": "Z UW",
+}
+
+
+class Voice(NamedTuple):
+    """What stays the same whatever a speaker feels."""
+
+    f0: float  # Hz, when neutral
+    tract: float  # formants relative to a man's; a shorter tract, higher formants
+    tilt: float  # dB lost at 3 kHz
+    breath: float  # breathiness, relative
+    tempo: float  # duration, relative
+    expression: float  # how far from neutral the emotions go, relative
+    level: float  # dB below full scale
+    noise: float  # room noise, dB below full scale
+
+
+VOICES = {
+    "SA": Voice(187, 1.14, 11, 1.0, 1.00, 0.95, -30, -66),
+    "SB": Voice(203, 1.20, 7, 1.3, 0.96, 1.10, -26, -70),
+    "SC": Voice(112, 1.00, 9, 0.8, 1.05, 0.85, -28, -64),
+    "SD": Voice(128, 1.04, 13, 1.5, 1.08, 1.00, -27, -68),
+}
+
+
+class Rule(NamedTuple):
+    """One row of the table of emotions: a setting, and how it varies."""
+
+    values: tuple  # one for each of EMOTIONS
+    way: str  # "+": differences are added, "x": they multiply
+    speaker: float  # standard deviation between voices (of the logarithm where it multiplies)
+    clip: float  # standard deviation between clips
+    limits: tuple  # lowest and highest value allowed
+
+
+EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")  # ps: pleasant surprise
+# fmt: off
+RULES = {
+    #                 angry disgust fear happy neutral ps   sad   way speaker clip limits
+    "semitones": Rule((4.8,   0.2,  8.0,  5.3,  0.0,  5.4,  0.8), "+", 1.5,  0.8, (-9, 15)),  # mean F0 above neutral
+    "range":     Rule((8.5,  12.0,  7.5, 14.0,  1.6, 21.0,  9.0), "x", .20,  .15, (1, 24)),  # of F0 (semitones)
+    "tremor":    Rule((0.0,   0.0,  .45,  0.0,  0.0,  0.0,  .20), "x", 0.0,  0.0, (0, 1)),  # of F0 (semitones)
+    "jitter":    Rule((0.9,   1.8,  1.1,  0.7,  0.6,  1.0,  1.1), "x", 0.0,  .20, (0.2, 3)),  # cycle to cycle (% of F0)
+    "shimmer":   Rule((4.5,   9.0,  4.5,  2.5,  2.0,  4.5,  3.5), "x", 0.0,  .20, (1, 12)),  # cycle to cycle (% of amplitude)
+    "duration":  Rule((.86,  1.17,  .82,  .94, 1.00,  .95, 1.15), "x", .07,  .05, (0.6, 1.5)),  # relative
+    "last":      Rule((.95,  1.20,  .92, 1.00, 1.00, 1.15, 1.10), "x", 0.0,  .06, (0.7, 1.5)),  # lengthening of the last word
+    "level":     Rule((8.0,   1.5,  5.0,  6.5,  0.0,  4.0,  0.5), "+", 2.0,  1.6, (-9, 14)),  # dB above neutral
+    "tilt":      Rule((-13., -5.5, -5.0, -6.0,  0.0, -5.5,  9.0), "+", 1.8,  1.3, (-25, 15)),  # dB lost at 3 kHz, more is duller
+    "open":      Rule((.42,   .50,  .62,  .55,  .60,  .60,  .70), "+", .04,  .03, (.35, .8)),  # open quotient: share of the cycle
+    "breath":    Rule((1.4,   4.5,  4.5,  1.8,  1.8,  5.0,  3.5), "x", .30,  .25, (0.4, 9)),  # noise in the voice (%)
+    "vowels":    Rule((1.10, 1.05,  .94, 1.08, 1.00, 1.04,  .86), "+", 0.0,  .03, (.7, 1.3)),  # size of the vowel space, relative
+    "shift":     Rule((1.02,  .97, 1.03, 1.05, 1.00, 1.03,  .98), "x", .012, .008, (.9, 1.1)),  # of all formants, a smile raises them
+    "consonants": Rule((1.8,  1.4,  0.9,  1.1,  1.0,  1.0,  0.6), "x", 0.0,  .15, (.3, 3)),  # strength, relative
+}
+# fmt: on
+TREMOR_HZ = 6.0
+
+# Melody: height at the middle of Say, the, word, and at the beginning and end of the last word, in
+# two variants; each voice leans to one of them. Only the shape counts, `range` sets the size.
+MELODIES = {
+    "angry": ((0.4, 0.1, 0.1, 0.1, -0.6), (0.2, 0.2, 0.4, 0.0, -0.6)),
+    "disgust": ((0.6, -0.2, -0.4, -0.1, -0.2), (0.5, 0.2, -0.2, 0.0, -0.5)),
+    "fear": ((-0.4, -0.1, 0.0, 0.2, 0.3), (-0.5, -0.2, 0.2, 0.4, 0.4)),
+    "happy": ((0.4, -0.4, -0.1, 0.5, -0.3), (0.5, 0.0, -0.2, 0.2, -0.5)),
+    "neutral": ((0.5, 0.0, 0.0, -0.2, -0.3), (0.2, 0.1, -0.2, -0.1, -0.3)),
+    "ps": ((0.5, -0.2, -0.4, -0.3, 0.6), (0.6, -0.1, -0.4, -0.4, 0.2)),
+    "sad": ((0.4, 0.2, -0.1, -0.2, -0.5), (0.5, 0.1, 0.0, -0.3, -0.5)),
+}
+MELODY_BEATS = (0.5, 1.5, 2.5, 3.2, 3.9)  # where these five stand, counted in syllables
+
+
+class Segment(NamedTuple):
+    """A part of a phoneme in its place."""
+
+    phoneme: Phoneme
+    part: Part
+    start: float  # s, from the first phoneme
+    end: float  # s
+    beat: tuple  # where it begins and ends, counted in syllables: 3.0 is where the last word begins
+
+
+def _random(*key):
+    """A generator that gives a key the same numbers for ever (numpy has frozen this stream)."""
+    return np.random.RandomState(zlib.crc32("|".join(key).encode()))
+
+
+def _clip_settings(word, emotion, speaker):
+    """Choose the settings of one clip: the rule, the voice's own style, and chance.
+
+    Parameters
+    ----------
+    word, emotion, speaker : str
+        As in `synthesize`.
+
+    Returns
+    -------
+    types.SimpleNamespace
+        A value for each of `RULES`, those that a voice has too already combined with it, and
+        ``melody`` : np.ndarray [shape=(5,)] in semitones.
+    """
+    voice, feels = VOICES[speaker], emotion != "neutral"
+    by_speaker = _random("style", speaker, emotion).standard_normal(len(RULES) + 1)
+    by_speaker *= SPEAKER_SPREAD * feels  # neutral is what the voice table says
+    by_clip = _random("clip", speaker, emotion, word).standard_normal(len(RULES) + 7) * CLIP_SPREAD
+    strength = voice.expression * np.clip(1 + 0.24 * by_clip[-1], 0.45, 1.5)
+    clip = types.SimpleNamespace()
+    for (name, rule), own, chance in zip(RULES.items(), by_speaker, by_clip, strict=False):
+        neutral, value = (rule.values[EMOTIONS.index(each)] for each in ("neutral", emotion))
+        value = neutral + strength * (value - neutral)
+        change = rule.speaker * own + rule.clip * chance
+        value = value + change if rule.way == "+" else value * np.exp(change)
+        setattr(clip, name, float(np.clip(value, *rule.limits)))
+    lean = np.clip(0.5 + 0.45 * by_speaker[-1] + 0.15 * by_clip[-2], 0, 1)
+    melody = np.average(MELODIES[emotion], axis=0, weights=(lean, 1 - lean))
+    melody += 0.1 * by_clip[-7:-2]
+    clip.melody = (melody - melody.mean()) / max(np.ptp(melody), 0.3) * clip.range
+    clip.f0 = voice.f0 * 2 ** (clip.semitones / 12)
+    clip.duration *= voice.tempo
+    clip.tilt += voice.tilt
+    clip.breath *= voice.breath
+    clip.level += voice.level
+    clip.tract, clip.noise = voice.tract * clip.shift, voice.noise
+    return clip
+
+
+def _plan(word, clip):
+    """Put the phonemes of "Say the word ___" in their place.
+
+    Returns
+    -------
+    list of Segment
+        Without gaps; a stop makes two, its closure and its release.
+    """
+    segments, start = [], 0.0
+    for beat, syllable in enumerate((*CARRIER, WORDS[word])):
+        last = beat == len(CARRIER)
+        phonemes = [PHONEMES[name] for name in syllable.split()]
+        seconds = [
+            max(0.045, _seconds(phoneme, last, clip)) for phoneme in phonemes
+        ]
+        total, begin = sum(seconds), start
+        for phoneme, duration in zip(phonemes, seconds, strict=True):
+            for part in KINDS[phoneme.kind]:
+                end = start + part.share * duration
+                beats = (beat + (start - begin) / total, beat + (end - begin) / total)
+                segments.append(Segment(phoneme, part, start, end, beats))
+                start = end
+    return segments
+
+
+def _seconds(phoneme, last, clip):
+    """Duration of a phoneme (s); those of the last word are longer, above all its vowel."""
+    stretch = 1.0
+    if last:
+        stretch = 1.45 * clip.last if phoneme.kind == "vowel" else 1.15
+    return 1.62e-3 * phoneme.ms * clip.duration * stretch
+
+
+def _tracks(segments, clip, times):
+    """Let every parameter of the synthesiser move from phoneme to phoneme.
+
+    Parameters
+    ----------
+    segments : list of Segment
+    clip : types.SimpleNamespace
+    times : np.ndarray [shape=(n_frames,)]
+        Seconds from the first phoneme.
+
+    Returns
+    -------
+    types.SimpleNamespace
+        ``formants`` (Hz) [shape=(n_frames, 3)]; ``voicing``, ``aspiration``, ``nasality`` (0..1)
+        and ``beat`` (syllables) [shape=(n_frames,)].
+
+    Notes
+    -----
+    Formants keep still in the middle of a phoneme and move in straight lines up to 45 ms around
+    its borders, then smoothed over 30 ms: neighbours colour each other (coarticulation).
+    """
+    track = functools.partial(_track, segments, times)
+    hertz = [_formants(segments, index, clip.vowels) for index in range(len(segments))]
+    formants = [track([(a[k], b[k]) for a, b in hertz], 0.045) for k in range(3)]
+    window = np.hanning(9)[1:-1] / np.hanning(9).sum()
+    smooth = [np.convolve(np.pad(each, 3, mode="edge"), window, "valid") for each in formants]
+    nasal = [float(each.phoneme.kind == "nasal") for each in segments]
+    return types.SimpleNamespace(
+        formants=np.stack(smooth, axis=1) * clip.tract,
+        voicing=track([(each.part.voicing,) * 2 for each in segments], 0.012, outside=0),
+        aspiration=track([(each.part.aspiration,) * 2 for each in segments], 0.005, outside=0),
+        nasality=track([(each, each) for each in nasal], 0.005),
+        beat=track([each.beat for each in segments], 0.0),
+    )
+
+
+def _track(segments, times, values, margin, outside=None):
+    """Draw straight lines between two values a segment, ``margin`` (s) inside its ends."""
+    knots = []
+    for segment in segments:
+        inside = min(margin, 0.35 * (segment.end - segment.start))
+        knots += [segment.start + inside, segment.end - inside]
+    return np.interp(times, knots, np.ravel(values), left=outside, right=outside)
+
+
+def _formants(segments, index, vowels):
+    """Formants (Hz) at the beginning and end of a segment; ``vowels`` scales the vowel space."""
+    phoneme = segments[index].phoneme
+    if phoneme.formants is None:  # the mouth is already where the next sound needs it
+        after = index + 1 if index + 1 < len(segments) else index - 1
+        return (_formants(segments, after, vowels)[0],) * 2
+    start = np.array(phoneme.formants, float)
+    end = np.array(phoneme.glide_to or phoneme.formants, float)
+    if phoneme.kind == "vowel":
+        centre = np.array([500, 1500, 2500])  # a tube without any shape: the vowel of "the"
+        start, end = centre + vowels * (start - centre), centre + vowels * (end - centre)
+    return start, end
+
+
+def _f0(clip, tracks, times, random):
+    """Fundamental frequency of every frame.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_frames,)]
+        Hz, between 65 and 620: the melody, a fall of a quarter semitone per syllable
+        (declination), tremor, and a slow random drift.
+    """
+    semitones = np.interp(tracks.beat, MELODY_BEATS, clip.melody) - 0.25 * tracks.beat
+    semitones += clip.tremor * np.sin(2 * np.pi * TREMOR_HZ * times)
+    drift_times = np.arange(-0.3, 4, 0.2)
+    semitones += np.interp(times, drift_times, 0.15 * random.standard_normal(len(drift_times)))
+    return np.clip(clip.f0 * 2 ** (semitones / 12), 65, 620)
+
+
+def _glottal_source(clip, tracks, f0, random):
+    """Make the sound of the vocal folds: pulses and breath.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_frames * FRAME,)]
+
+    Notes
+    -----
+    Flow in the open part of a cycle is ``t**2 - t**3`` (KLGLOTT88, Klatt and Klatt 1990). Lips
+    radiate its change, so its difference is taken here. Jitter changes each cycle's length,
+    shimmer its size; breath noise is weaker while the glottis is shut.
+    """
+    f0, voicing, aspiration = map(_per_sample, (f0, tracks.voicing, tracks.aspiration))
+    cycle = np.cumsum(f0).astype(float) / SAMPLE_RATE
+    jitter, shimmer = np.clip(random.standard_normal((2, int(cycle[-1]) + 2)), -2, 2) / 100
+    cycle = np.cumsum(f0 * (1 + clip.jitter * jitter[cycle.astype(int)])) / SAMPLE_RATE
+    index = np.minimum(cycle.astype(int), len(shimmer) - 1)
+    phase = (cycle - index) / clip.open
+    is_open = phase < 1
+    flow = np.where(is_open, phase**2 - phase**3, 0) * (1 + clip.shimmer * shimmer[index])
+    pulses = np.diff(flow, prepend=0) * SAMPLE_RATE / f0
+    breath = voicing * clip.breath / 100 * np.where(is_open, 1, 0.35) + 0.12 * aspiration
+    return voicing * pulses + 1.4 * breath * random.standard_normal(len(f0))
+
+
+def _per_sample(track):
+    """Stretch a track of frames to samples, in straight lines."""
+    n_samples = len(track) * FRAME
+    return np.interp(np.arange(n_samples), np.arange(len(track)) * FRAME + FRAME / 2, track)
+
+
+def _spectral_tilt(source, tilt):
+    """Take ``tilt`` dB away at 3 kHz, more above and less below; if negative, add them.
+
+    Notes
+    -----
+    Two equal low-passes ``(1 - k) / (1 - k / z)`` (Klatt and Klatt 1990, TL), or their inverse. A
+    soft voice closes its glottis gently and is dull, a pressed one snaps it shut and is bright.
+    """
+    import scipy
+
+    gain = 10 ** (-abs(tilt) / 20)  # |(1 - k) / (1 - k / z)|**2 = gain at 3 kHz, solved for k
+    half = (1 - gain * np.cos(2 * np.pi * 3000 / SAMPLE_RATE)) / (1 - gain + 1e-9)
+    k = half - np.sqrt(half**2 - 1)
+    numerator, denominator = [(1 - k) ** 2], [1, -2 * k, k**2]
+    if tilt < 0:
+        numerator, denominator = denominator, numerator
+    return scipy.signal.lfilter(numerator, denominator, source)
+
+
+def _resonator(hertz, bandwidth):
+    """Coefficients of Klatt's digital resonator, gain 1 at 0 Hz.
+
+    Returns
+    -------
+    tuple of np.ndarray
+        A, B, C of ``y[n] = A x[n] + B y[n-1] + C y[n-2]`` (Klatt 1980, equation 2).
+    """
+    radius = np.exp(-np.pi * bandwidth / SAMPLE_RATE)
+    b = 2 * radius * np.cos(2 * np.pi * hertz / SAMPLE_RATE)
+    c = -(radius**2)
+    return 1 - b - c, b, c
+
+
+def _vocal_tract(source, clip, tracks):
+    """Send the source through the resonances of throat, mouth and nose.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_samples,)]
+
+    Notes
+    -----
+    Klatt's (1980) cascade. F1 to F3 move; a tube has a resonance every 1 kHz or so, and all up to
+    half the sample rate are needed, lest the sound be plain above 5 kHz. In a nasal the losses
+    grow and a zero moves away from the nasal pole at 270 Hz, which it otherwise cancels.
+    """
+    import scipy
+
+    n_frames, nasal = len(tracks.voicing), tracks.nasality
+    higher = np.arange(3500, 0.46 * SAMPLE_RATE / clip.tract, 1000) * clip.tract
+    hertz = np.hstack([tracks.formants, np.tile(higher, (n_frames, 1))])
+    lowest = [60 + 45 * nasal, 85 + 40 * nasal, 130 + 60 * nasal]
+    bandwidth = np.hstack([np.stack(lowest, axis=1), np.tile(higher / 15, (n_frames, 1))])
+    sections = np.zeros((n_frames, hertz.shape[1] + 1, 6))
+    sections[..., 3] = 1
+    gain, b, c = _resonator(hertz, bandwidth)
+    sections[:, :-1, 0], sections[:, :-1, 4], sections[:, :-1, 5] = gain, -b, -c
+    gain, b, c = _resonator(270, 100)
+    zero_gain, zero_b, zero_c = _resonator(270 + 200 * nasal, 100)
+    ratio = gain / zero_gain
+    sections[:, -1] = np.stack(
+        np.broadcast_arrays(ratio, -ratio * zero_b, -ratio * zero_c, 1, -b, -c), axis=1
+    )
+    state, frames = np.zeros((sections.shape[1], 2)), source.reshape(n_frames, FRAME)
+    output = np.empty_like(frames)
+    for index, section in enumerate(sections):
+        output[index], state = scipy.signal.sosfilt(section, frames[index], zi=state)
+    return output.ravel()
+
+
+def _add_noises(y, segments, clip, lead, random):
+    """Add the hiss of fricatives and the bursts of stops, in place.
+
+    Notes
+    -----
+    White noise through one resonator, Klatt's (1980) parallel branch made simple. Levels are
+    relative to the voice.
+    """
+    import scipy
+
+    voice_level = np.sqrt(np.mean(y[y != 0] ** 2))
+    for segment in segments:
+        if segment.part.noise is None:
+            continue
+        hertz, bandwidth, level = segment.phoneme.noise
+        hertz = min(hertz * (1 + clip.tract) / 2, 0.45 * SAMPLE_RATE)
+        seconds = segment.end - segment.start if segment.part.noise == "hiss" else 0.022
+        first, n_samples = int((segment.start + lead) * SAMPLE_RATE), int(seconds * SAMPLE_RATE)
+        gain, b, c = _resonator(hertz, bandwidth)
+        white = random.standard_normal(n_samples)
+        noise = scipy.signal.lfilter([1, -1], [1, -b, -c], white)
+        noise *= 1.6 * level * clip.consonants * voice_level / np.sqrt(np.mean(noise**2))
+        place = np.linspace(0, 1, n_samples)
+        rise_and_fall = np.minimum(1, np.minimum(place / 0.25, (1 - place) / 0.35))
+        envelope = rise_and_fall if segment.part.noise == "hiss" else np.exp(-place / 0.4)
+        y[first : first + n_samples] += noise * envelope
+
+
+def _level_and_room(y, clip, random):
+    """Bring the clip to its level, add the noise of the room, keep below `PEAK`."""
+    import scipy
+
+    fade = np.minimum(1, np.arange(len(y)) / 220)  # 10 ms
+    y = y * fade * fade[::-1]
+    y *= 10 ** (clip.level / 20) / np.sqrt(np.mean(y**2))
+    room = scipy.signal.lfilter([1], [1, -0.92], random.standard_normal(len(y)))
+    y += room * 10 ** (clip.noise / 20) / np.sqrt(np.mean(room**2))
+    return y * min(1, PEAK / np.abs(y).max())
+
+
+def synthesize(word, emotion, speaker):
+    """Say "Say the word ___".
+
+    Parameters
+    ----------
+    word : str
+        One of `WORDS`.
+    emotion : str
+        One of `EMOTIONS`.
+    speaker : str
+        One of `VOICES`.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_samples,), dtype=float64]
+        Mono waveform at `SAMPLE_RATE`, full scale +-1; the same for ever.
+
+    Raises
+    ------
+    ValueError
+        If the word, emotion or speaker is unknown.
+
+    Notes
+    -----
+    Notebook: 01_load.
+    """
+    choices = {"word": (word, WORDS), "emotion": (emotion, EMOTIONS), "speaker": (speaker, VOICES)}
+    for what, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise ValueError(f"unknown {what} {value!r}; choose one of {', '.join(allowed)}.")
+    clip = _clip_settings(word, emotion, speaker)
+    segments = _plan(word, clip)
+    random = _random("noise", speaker, emotion, word)
+    lead, tail = np.array([0.06, 0.1]) + np.array([0.1, 0.15]) * random.random_sample(2)  # s
+    n_frames = int((lead + segments[-1].end + tail) * SAMPLE_RATE) // FRAME
+    times = (np.arange(n_frames) + 0.5) * FRAME / SAMPLE_RATE - lead
+    tracks = _tracks(segments, clip, times)
+    f0 = _f0(clip, tracks, times, random)
+    source = _spectral_tilt(_glottal_source(clip, tracks, f0, random), clip.tilt)
+    y = _vocal_tract(source, clip, tracks)
+    _add_noises(y, segments, clip, lead, random)
+    return _level_and_room(y, clip, random)
+
+
+README = f"""Demo corpus of ser_utils, version {DEMO_VERSION}
+
+"Say the word ___" in {len(VOICES)} voices, {len(EMOTIONS)} emotions and {len(WORDS)} words, in TESS's layout, made by the formant
+synthesiser in ser_utils/demo_corpus.py. No human acted anything: the emotions are our rules,
+set after published measurements and our own. A score on these clips says nothing about people.
+
+CC0: no rights reserved. Made again whenever this folder is missing or of another version.
+"""
+README_NAME = "README.txt"
+
+
+def _clip_names():
+    """All clips as (path below the root, word, emotion, speaker), in TESS's layout."""
+    return [
+        (
+            f"{speaker}_{'pleasant_surprise' if emotion == 'ps' else emotion}"
+            f"/{speaker}_{word}_{emotion}.wav",
+            (word, emotion, speaker),
+        )
+        for speaker in VOICES
+        for emotion in EMOTIONS
+        for word in WORDS
+    ]
+
+
+def _is_complete(root):
+    """Tell whether a folder is a demo corpus of this version with every clip in it."""
+    readme = root / README_NAME
+    if not readme.is_file() or readme.read_text(encoding="utf-8") != README:
+        return False
+    return all(os.path.isfile(os.path.join(root, name)) for name, _ in _clip_names())
+
+
+def _write(path, content, parts):
+    """Write a file whole or not at all: under a name of its own, then renamed."""
+    part = parts / f"{os.getpid()}-{path.name}"
+    part.write_bytes(content)
+    os.replace(part, path)
+
+
+def _make_clip(clip, *, making, parts):
+    """Synthesise one clip and write it, unless an interrupted run already did."""
+    name, (word, emotion, speaker) = clip
+    if not (making / name).exists():
+        wav = io.BytesIO()
+        y = synthesize(word, emotion, speaker)
+        sf.write(wav, y, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+        _write(making / name, wav.getvalue(), parts)
+
+
+def _set_aside(root):
+    """Remove an older demo corpus, or say that something else is in the way."""
+    if not root.exists():
+        return
+    readme = root / README_NAME
+    ours = readme.is_file() and readme.read_bytes().startswith(README.encode()[:24])
+    if not ours and not (root.is_dir() and not any(root.iterdir())):
+        raise FileExistsError(
+            f"{root} exists and is not a demo corpus; move it away or choose another folder."
+        )
+    old = root.with_name(f".{root.name}-old")
+    shutil.rmtree(old, ignore_errors=True)
+    os.replace(root, old)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _make(root, n_jobs):
+    """Make the corpus beside its place, then move it there in one step."""
+    making = root.with_name(f".{root.name}-making-{DEMO_VERSION}")
+    parts = root.with_name(f".{root.name}-parts")
+    for folder in {making / name for name, _ in _clip_names()}:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    parts.mkdir(exist_ok=True)
+    try:
+        make_clip = functools.partial(_make_clip, making=making, parts=parts)
+        audio.map_clips(make_clip, _clip_names(), desc="demo corpus", n_jobs=n_jobs)
+        _write(making / README_NAME, README.encode(), parts)
+        os.rename(making, root)
+    except OSError:
+        if not _is_complete(root):  # else another process was faster, and renamed the folder
+            raise
+        shutil.rmtree(making, ignore_errors=True)
+    shutil.rmtree(parts, ignore_errors=True)
+
+
+def make_demo_corpus(root, *, n_jobs=-1):
+    """Make the demo corpus, or find it already made.
+
+    Parameters
+    ----------
+    root : str or Path
+        Its folder; holds ``SA_angry/SA_boat_angry.wav`` and so on, and ``README.txt``.
+    n_jobs : int
+        Processes; -1 means all cores, 1 means none beside this one.
+
+    Returns
+    -------
+    Path
+        ``root``, with 560 clips in it.
+
+    Raises
+    ------
+    FileExistsError
+        If something else is at ``root``; it is left alone.
+    OSError
+        If the corpus cannot be written.
+
+    Notes
+    -----
+    Made in a hidden folder beside ``root`` and then renamed, so there is never half a corpus; if
+    interrupted, the next call goes on where this one stopped. Notebook: 01_load.
+    """
+    root = Path(root)
+    if _is_complete(root):
+        return root
+    print("Making the demo corpus: synthetic voices, no human acted anything; emotions by our rules.")
+    try:
+        _set_aside(root)
+        _make(root, n_jobs)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OSError(
+            f"{root}: the demo corpus cannot be written ({error.strerror}); make the folder "
+            "writable, make room, or point SER_DATA_DIR at a corpus."
+        ) from None
+    return root

@@ -1,0 +1,99 @@
+"""From arrays to a trained model: the network, seeds, and a quiet import of Keras.
+
+Notebook: 04_lstm_train.
+"""
+
+import os
+
+
+def import_keras():
+    """Import Keras on TensorFlow without the pages of log lines that come with it.
+
+    Returns
+    -------
+    module
+        ``keras``.
+
+    Notes
+    -----
+    TensorFlow writes its start-up log straight to file descriptor 2, whatever the log level, so
+    that descriptor points elsewhere while TensorFlow loads and makes its first tensor.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # other roundings on other processors
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import keras
+
+        keras.ops.zeros(1)  # the devices are listed, and logged, at the first tensor
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+    return keras
+
+
+def set_seed(seed):
+    """Make what follows repeatable: seeds Python, NumPy and TensorFlow.
+
+    Parameters
+    ----------
+    seed : int
+        Any number from 0 to 2**32 - 1.
+
+    Notes
+    -----
+    On the same processor and versions a training then repeats bit for bit.
+    Notebook: 04_lstm_train.
+    """
+    import_keras().utils.set_random_seed(seed)
+
+
+def build_lstm(input_shape, n_classes, *, units=256, dropout=0.2, normalization=None):
+    """Build and compile the LSTM of this series.
+
+    Parameters
+    ----------
+    input_shape : tuple of int or None
+        Shape of one clip, time first: ``(40, 1)`` for the reference model, ``(None, 40)`` for
+        sequences of any length.
+    n_classes : int
+        Number of emotions.
+    units : int
+        Size of the LSTM's state.
+    dropout : float
+        Share of the values set to zero in training after the LSTM and each dense layer, 0 to 1.
+    normalization : keras.layers.Normalization, optional
+        Already adapted on the *unpadded* training frames. Given one, frames of zeros are masked
+        first and the rest is normalised inside the model, which then needs nothing beside it.
+
+    Returns
+    -------
+    keras.Sequential
+        Input, LSTM, Dense 128, Dense 64, softmax; compiled with Adam and categorical
+        cross-entropy.
+
+    Notes
+    -----
+    Hochreiter and Schmidhuber (1997). On input ``(40, 1)`` and 7 emotions it has 305,799
+    parameters, as in the project that this series started from. Notebook: 04_lstm_train.
+    """
+    layers = import_keras().layers
+    before = [] if normalization is None else [layers.Masking(mask_value=0.0), normalization]
+    model = import_keras().Sequential(
+        [
+            layers.Input(shape=input_shape),
+            *before,
+            layers.LSTM(units),
+            layers.Dropout(dropout),
+            layers.Dense(128, activation="relu"),
+            layers.Dropout(dropout),
+            layers.Dense(64, activation="relu"),
+            layers.Dropout(dropout),
+            layers.Dense(n_classes, activation="softmax"),
+        ]
+    )
+    model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+    return model

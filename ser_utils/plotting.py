@@ -1,0 +1,126 @@
+"""The figures that more than one notebook draws; each takes ``ax=None`` and returns it."""
+
+import librosa.display
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.ticker import MaxNLocator
+
+# One colour for one emotion through the whole series: Okabe and Ito's palette for the colour-blind
+# (jfly.uni-koeln.de/color), grey tones for what TESS does not have.
+EMOTION_COLOURS = {
+    "angry": "#D55E00",
+    "disgust": "#009E73",
+    "fear": "#CC79A7",
+    "happy": "#E69F00",
+    "neutral": "#999999",
+    "ps": "#56B4E9",
+    "sad": "#0072B2",
+    "calm": "#44AA99",
+    "surprise": "#88CCEE",
+    "bored": "#AA4499",
+}
+
+
+def emotion_palette(emotions):
+    """Give each emotion its colour, and black to one that has none.
+
+    Parameters
+    ----------
+    emotions : iterable of str
+
+    Returns
+    -------
+    dict of str to str
+        In alphabetical order, so that plots and legends agree.
+    """
+    return {name: EMOTION_COLOURS.get(name, "#000000") for name in sorted(set(emotions))}
+
+
+def plot_emotion_counts(clips, *, ax=None):
+    """Count plot of the emotions of a table of clips. Notebooks: 01_load, 02_eda."""
+    ax = ax or plt.subplots(figsize=(8, 3), layout="constrained")[1]
+    palette = emotion_palette(clips["emotion"])
+    sns.countplot(clips, x="emotion", order=palette, hue="emotion", palette=palette, ax=ax)
+    ax.set(xlabel="emotion", ylabel="clips", title="Clips of each emotion")
+    return ax
+
+
+def plot_waveform(y, sr, *, colour="#333333", ax=None):
+    """Waveform over time. Notebooks: 01_load, 02_eda, 03_mfcc.
+
+    Parameters
+    ----------
+    y : np.ndarray [shape=(n_samples,)]
+    sr : int
+        Sample rate (in Hz).
+    """
+    ax = ax or plt.subplots(figsize=(8, 2), layout="constrained")[1]
+    librosa.display.waveshow(y, sr=sr, color=colour, ax=ax)
+    ax.set(xlabel="time (s)", ylabel="amplitude", title="Waveform")
+    return ax
+
+
+def plot_spectrogram(decibels, sr, *, hop_length, y_axis="linear", ax=None, **limits):
+    """Spectrogram in dB with its colour bar. Notebooks: 02_eda, 03_mfcc.
+
+    Parameters
+    ----------
+    decibels : np.ndarray [shape=(n_bands, n_frames)]
+        Levels in dB, as ``librosa.amplitude_to_db`` or ``power_to_db`` gives them.
+    sr, hop_length : int
+        Sample rate (in Hz) and step from frame to frame (in samples).
+    y_axis : {"linear", "mel"}
+        What the rows are.
+    **limits
+        ``vmin`` and ``vmax`` (in dB) where several pictures share one colour scale.
+    """
+    ax = ax or plt.subplots(figsize=(8, 3), layout="constrained")[1]
+    picture = librosa.display.specshow(
+        decibels, sr=sr, hop_length=hop_length, x_axis="time", y_axis=y_axis, ax=ax, **limits
+    )
+    ax.figure.colorbar(picture, ax=ax, format="%+.0f dB")
+    ax.set(xlabel="time (s)", ylabel="frequency (Hz)", title="Spectrogram")
+    return ax
+
+
+def plot_history(history, *, metric="accuracy", ax=None):
+    """Training and validation curve of one metric. Notebook: 04_lstm_train, twice.
+
+    Parameters
+    ----------
+    history : dict of str to list of float
+        ``model.fit(...).history``.
+    metric : {"accuracy", "loss"}
+    """
+    ax = ax or plt.subplots(figsize=(4, 3), layout="constrained")[1]
+    epochs = np.arange(1, len(history[metric]) + 1)
+    ax.plot(epochs, history[metric], color="#0072B2", label="training")
+    ax.plot(epochs, history[f"val_{metric}"], color="#D55E00", ls="--", label="validation")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    unit = "share of clips" if metric == "accuracy" else "cross-entropy (nats)"
+    ax.set(xlabel="epoch", ylabel=f"{metric} ({unit})".replace(" (nats))", ", nats)"))
+    ax.legend()
+    return ax
+
+
+def plot_confusion(matrix, emotions, *, ax=None):
+    """Confusion matrix: colour is the share of the true class, the number is the count.
+
+    Parameters
+    ----------
+    matrix : np.ndarray [shape=(n_classes, n_classes)]
+        Counts, a row for each true emotion, as scikit-learn's ``confusion_matrix`` gives it.
+    emotions : sequence of str
+        Names in the order of the rows.
+
+    Notes
+    -----
+    Notebook: 04_lstm_train.
+    """
+    ax = ax or plt.subplots(figsize=(5, 4), layout="constrained")[1]
+    shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
+    names = {"xticklabels": emotions, "yticklabels": emotions}
+    sns.heatmap(shares, annot=matrix, fmt="d", cmap="Blues", vmin=0, vmax=1, ax=ax, **names)
+    ax.set(xlabel="predicted emotion", ylabel="true emotion", title="Confusion matrix")
+    return ax
