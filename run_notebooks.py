@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import nbformat
+from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
-from nbconvert.preprocessors import ExecutePreprocessor
 
 from ser_utils import CorpusError, data_dir, output_dir, scan_corpus
 
@@ -24,9 +24,16 @@ ROOT = Path(__file__).resolve().parent
 def execute(path):
     """Execute one notebook as nbval would; return it and the error of the cell that failed."""
     notebook = nbformat.read(path, as_version=4)
-    runner = ExecutePreprocessor(timeout=None, kernel_name="python3", record_timing=False)
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        resources={"metadata": {"path": path.parent}},
+        record_timing=False,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns of local TCP at each start
+    )
     try:
-        runner.preprocess(notebook, {"metadata": {"path": path.parent}})
+        client.execute()
     except CellExecutionError as error:
         return notebook, error
     # What differs between Python versions says nothing about the notebook.
@@ -83,11 +90,8 @@ def main():
         begun = time.perf_counter()
         print(f"{path.stem:16}", end="", flush=True)
         notebook, error = execute(path)
-        written = (
-            write(notebook, path, arguments.in_place)
-            if not (error and arguments.in_place)
-            else path
-        )
+        in_place = arguments.in_place
+        written = path if error and in_place else write(notebook, path, in_place)
         print(f"{time.perf_counter() - begun:6.0f} s   {written.relative_to(ROOT)}", flush=True)
         if error:
             sys.exit(f"A cell of {path.name} failed:\n{error}")

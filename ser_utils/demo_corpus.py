@@ -279,9 +279,7 @@ def _plan(word, clip):
     for beat, syllable in enumerate((*CARRIER, WORDS[word])):
         last = beat == len(CARRIER)
         phonemes = [PHONEMES[name] for name in syllable.split()]
-        seconds = [
-            max(0.045, _seconds(phoneme, last, clip)) for phoneme in phonemes
-        ]
+        seconds = [max(0.045, _seconds(phoneme, last, clip)) for phoneme in phonemes]
         total, begin = sum(seconds), start
         for phoneme, duration in zip(phonemes, seconds, strict=True):
             for part in KINDS[phoneme.kind]:
@@ -676,7 +674,9 @@ def make_demo_corpus(root, *, n_jobs=-1):
     root = Path(root)
     if _is_complete(root):
         return root
-    print("Making the demo corpus: synthetic voices, no human acted anything; emotions by our rules.")
+    print(
+        "Making the demo corpus: synthetic voices, no human acted anything; emotions by our rules."
+    )
     try:
         _set_aside(root)
         _make(root, n_jobs)

@@ -1,0 +1,245 @@
+"""Features have the promised shape and values, and a corpus is extracted whatever it holds."""
+
+import os
+from pathlib import Path
+
+import joblib
+import librosa
+import numpy as np
+import pytest
+import soundfile as sf
+from corpora import SR, write_clip, write_folders, write_tess
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ser_utils import (
+    REFERENCE_CONFIG,
+    AudioError,
+    FeatureConfig,
+    extract_corpus,
+    extract_features,
+    load_audio,
+    scan_corpus,
+)
+from ser_utils import features as features_module
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project folder, so that caches go nowhere else."""
+    (tmp_path / "environment.yml").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def clips(project):
+    return scan_corpus(write_tess(project / "corpus"))
+
+
+def noise(n_samples=SR, seed=0):
+    return np.random.default_rng(seed).normal(0, 0.1, n_samples).astype(np.float32)
+
+
+@pytest.mark.parametrize("n_samples", [1, 100, 256, 16000, 40001])
+def test_time_runs_down_the_rows(n_samples):
+    mfcc = extract_features(noise(n_samples))
+    assert mfcc.shape == (1 + n_samples // 256, 40)
+    assert mfcc.dtype == np.float32
+
+
+@pytest.mark.parametrize("config", [FeatureConfig(), FeatureConfig(n_mfcc=13, hop_length=160)])
+def test_mfccs_equal_librosa(config):
+    y = noise()
+    expected = librosa.feature.mfcc(
+        y=y,
+        sr=config.sr,
+        n_mfcc=config.n_mfcc,
+        n_fft=config.n_fft,
+        hop_length=config.hop_length,
+        n_mels=config.n_mels,
+    )
+    np.testing.assert_allclose(extract_features(y, config=config), expected.T, atol=1e-3)
+
+
+def test_the_reference_features_equal_the_loop_of_public_notebooks(tmp_path):
+    path = write_clip(tmp_path / "a.wav", seconds=2.1, sr=24414)
+    y, sr = librosa.load(path, duration=3, offset=0.5)
+    expected = np.mean(librosa.feature.mfcc(y=y, sr=sr, n_mfcc=40).T, axis=0)
+    y, _ = load_audio(path, sr=22050, offset=0.5, duration=3.0)
+    average = extract_features(y, config=REFERENCE_CONFIG)
+    assert average.shape == (40,)
+    np.testing.assert_allclose(average, expected, atol=1e-3)
+
+
+def test_louder_moves_coefficient_0_only():
+    change = extract_features(noise() * 2) - extract_features(noise())
+    assert change[:, 0].min() > 40  # 6 dB in each of 64 bands, divided by 8
+    np.testing.assert_allclose(change[:, 1:], 0, atol=1e-2)
+
+
+@pytest.mark.filterwarnings("ignore:n_fft=512 is too large")  # librosa, on clips under 32 ms
+@settings(max_examples=50, deadline=None)
+@given(arrays(np.float32, st.integers(1, 5000), elements=st.floats(-1, 1, width=32)))
+def test_any_finite_waveform_has_finite_features(y):
+    assert np.isfinite(extract_features(y)).all()
+
+
+@pytest.mark.parametrize(
+    "y", [np.zeros(0), np.array([0.1, np.nan]), np.array([np.inf]), np.zeros((2, 100))]
+)
+def test_a_waveform_that_cannot_be_used_is_refused(y):
+    with pytest.raises(AudioError, match="mono, not empty and finite"):
+        extract_features(y)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"hop_length": 0}, "hop_length=0 must be above 0"),
+        ({"n_mfcc": 65}, "n_mfcc=65 must be at most n_mels=64"),
+        ({"offset": -1.0}, "offset=-1.0"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(setting, says):
+    with pytest.raises(ValueError, match=says):
+        FeatureConfig(**setting)
+
+
+def test_the_array_is_padded_with_zeros_and_nothing_else(clips):
+    X, n_frames, used, failures = extract_corpus(clips, n_jobs=1)
+    assert X.shape == (12, n_frames.max(), 40)
+    assert len(set(n_frames)) == 2
+    for row, n, path in zip(X, n_frames, used["path"], strict=True):
+        np.testing.assert_array_equal(row[:n], extract_features(load_audio(path)[0]))
+        assert not row[n:].any()
+    assert len(failures) == 0
+
+
+def test_a_time_average_is_one_row_a_clip(clips):
+    X, n_frames, _, _ = extract_corpus(clips, config=REFERENCE_CONFIG, n_jobs=1)
+    assert X.shape == (12, 40)
+    assert set(n_frames) == {1}
+
+
+def test_processes_give_what_one_process_gives(clips):
+    alone = extract_corpus(clips, n_jobs=1, cache=False)
+    with joblib.parallel_config(backend="threading"):
+        threads = extract_corpus(clips, n_jobs=2, cache=False)
+    together = extract_corpus(clips, n_jobs=2, cache=False)
+    np.testing.assert_array_equal(alone.X, together.X)
+    np.testing.assert_array_equal(alone.X, threads.X)
+
+
+def no_work(*args, **kwargs):
+    raise AssertionError("clips were extracted again")
+
+
+def test_the_second_time_comes_from_the_cache_and_prints_the_same(clips, monkeypatch, capsys):
+    first = extract_corpus(clips, n_jobs=1)
+    printed = capsys.readouterr().out.splitlines()[-1].split("\r")[-1]
+    monkeypatch.setattr(features_module, "map_clips", no_work)
+    second = extract_corpus(clips, n_jobs=1)
+    np.testing.assert_array_equal(first.X, second.X)
+    np.testing.assert_array_equal(first.n_frames, second.n_frames)
+    assert first.clips.equals(second.clips)
+    assert capsys.readouterr().out.splitlines()[-1].split("\r")[-1] == printed
+
+
+def change_file(clips):
+    write_clip(Path(clips["path"].iloc[0]), seconds=0.9)
+    return clips, {}
+
+
+def touch_file(clips):
+    os.utime(clips["path"].iloc[0], (1, 1))
+    return clips, {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_file,
+        touch_file,
+        lambda clips: (clips.iloc[1:], {}),
+        lambda clips: (clips.iloc[::-1], {}),
+        lambda clips: (clips, {"config": FeatureConfig(n_mfcc=20)}),
+    ],
+    ids=["other sound", "other time", "fewer clips", "other order", "other settings"],
+)
+def test_a_cache_of_something_else_is_not_used(clips, monkeypatch, change):
+    extract_corpus(clips, n_jobs=1)
+    clips, settings = change(clips)
+    monkeypatch.setattr(features_module, "map_clips", no_work)
+    with pytest.raises(AssertionError, match="again"):
+        extract_corpus(clips, n_jobs=1, **settings)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"\x80\x04pickle"])
+def test_a_broken_cache_is_made_again(clips, project, content):
+    before = extract_corpus(clips, n_jobs=1)
+    (file,) = (project / "output" / "cache").glob("*.npz")
+    file.write_bytes(content)
+    np.testing.assert_array_equal(extract_corpus(clips, n_jobs=1).X, before.X)
+
+
+def test_an_interrupted_write_leaves_no_cache(clips, project, monkeypatch):
+    def interrupt(stream, **arrays):
+        stream.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        extract_corpus(clips, n_jobs=1)
+    assert not list((project / "output" / "cache").glob("*.npz"))
+
+
+def test_a_cache_that_cannot_be_written_does_not_lose_the_work(clips, monkeypatch, capsys):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert len(extract_corpus(clips, n_jobs=1).X) == 12
+    assert "not cached" in capsys.readouterr().out
+
+
+@pytest.fixture
+def damaged(project):
+    root = write_folders(project / "corpus", emotions=("sad", "happy"), clips=3)
+    (root / "sad" / "clip 0.flac").write_text("not sound")
+    sf.write(root / "sad" / "clip 1.flac", np.zeros(SR), SR)
+    data = (root / "happy" / "clip 2.flac").read_bytes()
+    (root / "happy" / "clip 2.flac").write_bytes(data[: len(data) // 2])
+    return scan_corpus(root)
+
+
+def test_clips_that_cannot_be_used_are_listed_and_the_rest_goes_on(damaged, capsys):
+    for _ in range(2):  # computed, then from the cache
+        X, n_frames, used, failures = extract_corpus(damaged, n_jobs=1)
+        assert len(X) == len(n_frames) == len(used) == 3
+        names = [f"{Path(path).parent.name} {Path(path).stem}" for path in failures["path"]]
+        reasons = dict(zip(names, failures["reason"], strict=True))
+        assert "not readable audio" in reasons["sad clip 0"]
+        assert "silent" in reasons["sad clip 1"]
+        assert "decoded" in reasons["happy clip 2"]
+        assert capsys.readouterr().out.count("left out:") == 3
+        for row, n, path in zip(X, n_frames, used["path"], strict=True):
+            np.testing.assert_array_equal(row[:n], extract_features(load_audio(path)[0]))
+
+
+def test_a_strict_extraction_stops(damaged):
+    with pytest.raises(AudioError, match=r"clip 2\.flac.*decoded"):
+        extract_corpus(damaged, n_jobs=1, on_error="raise")
+
+
+def test_a_corpus_without_one_good_clip_says_so(damaged):
+    with pytest.raises(AudioError, match="none of the 1 clips"):
+        extract_corpus(damaged[damaged["path"].str.endswith("clip 1.flac")].tail(1), n_jobs=1)
+
+
+def test_wrong_arguments_are_named(clips):
+    with pytest.raises(ValueError, match="on_error='ignore'"):
+        extract_corpus(clips, on_error="ignore")
+    with pytest.raises(ValueError, match="empty"):
+        extract_corpus(clips.iloc[:0])

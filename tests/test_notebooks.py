@@ -1,0 +1,146 @@
+"""A guard on the notebook files: nbval passes a cell that was never executed, and any picture."""
+
+import base64
+import io
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+import soundfile as sf
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXEMPT = "nbval-ignore-output"
+LOCAL_PATH = re.compile(r"(?<![\w.:/])/(home|Users|root|tmp|mnt|opt|srv|work)/|[A-Za-z]:\\\\?Users")
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def code_cells(path):
+    return [cell for cell in read(path) if cell["cell_type"] == "code"]
+
+
+def count_lines(cell):
+    return sum(bool(line.strip()) for line in source(cell).splitlines())
+
+
+def is_exempt(cell):
+    return EXEMPT in cell["metadata"].get("tags", [])
+
+
+def data_of(cell):
+    return [output["data"] for output in cell["outputs"] if "data" in output]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return request.param
+
+
+def test_the_series_is_there():
+    names = [path.stem for path in NOTEBOOKS]
+    assert names[:4] == ["01_load", "02_eda", "03_mfcc", "04_lstm_train"]
+
+
+def test_it_was_executed_from_top_to_bottom(notebook):
+    cells = code_cells(notebook)
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert all(source(cell).strip() for cell in cells)
+
+
+def test_a_cell_that_prints_shows_what_it_printed(notebook):
+    for cell in code_cells(notebook):
+        if re.search(r"^(print|display)\(", source(cell), re.MULTILINE):
+            assert cell["outputs"], source(cell)
+
+
+def test_no_error_no_noise_no_local_path(notebook):
+    assert notebook.stat().st_size < 1_000_000
+    for cell in read(notebook):
+        text = json.dumps([cell["source"], cell.get("outputs", [])])
+        text = re.sub(r"(data:audio|image/png)[^,]*,?[^\"]*\"", "", text)
+        assert not LOCAL_PATH.search(text), source(cell)
+        for output in cell.get("outputs", []):
+            assert output["output_type"] != "error"
+            assert output.get("name") != "stderr", output
+
+
+def test_every_figure_has_its_picture(notebook):
+    for cell in code_cells(notebook):
+        if "plt.show()" in source(cell) or re.search(r"^show_\w+\(|    show_\w+\(", source(cell)):
+            pictures = [data["image/png"] for data in data_of(cell) if "image/png" in data]
+            assert pictures, source(cell)
+            for picture in pictures:
+                content = base64.b64decode("".join(picture))
+                assert content.startswith(b"\x89PNG"), source(cell)
+                assert len(content) > 3000, source(cell)
+
+
+def test_every_player_holds_sound(notebook):
+    for cell in code_cells(notebook):
+        html = ["".join(data["text/html"]) for data in data_of(cell) if "text/html" in data]
+        players = re.findall(r"data:audio/mpeg;base64,([^\"]+)", "".join(html))
+        if re.search(r"^listen\(|display\(listen", source(cell), re.MULTILINE) and not is_exempt(
+            cell
+        ):
+            assert players, source(cell)
+        for player in players:
+            y, sr = sf.read(io.BytesIO(base64.b64decode(player)))
+            assert len(y) / sr > 0.3
+            assert abs(y).max() > 0.001
+
+
+def test_exempt_cells_are_few_and_followed_by_a_compared_assertion(notebook):
+    cells = code_cells(notebook)
+    exempt = [i for i, cell in enumerate(cells) if is_exempt(cell)]
+    assert len(exempt) <= len(cells) / 3
+    for i in exempt:
+        assert not is_exempt(cells[i + 1])
+        assert "assert " in source(cells[i + 1])
+
+
+def test_no_cell_escapes_the_comparison(notebook):
+    for cell in code_cells(notebook):
+        assert set(cell["metadata"].get("tags", [])) <= {EXEMPT}
+
+
+def test_it_reads_like_a_lesson(notebook):
+    cells = read(notebook)
+    prose = [cell for cell in cells if cell["cell_type"] == "markdown"]
+    lengths = [count_lines(cell) for cell in code_cells(notebook)]
+    assert max(lengths) <= 15
+    assert statistics.median(lengths) <= 6
+    assert len(prose) >= 0.9 * len(lengths)
+    assert source(cells[0]).startswith("# ")
+    assert "**Predict first:**" in "".join(map(source, prose))
+    headings = "\n".join(map(source, prose))
+    assert "## Recap" in headings
+    assert "## Exercises" in headings
+
+
+def test_every_solution_is_checked(notebook):
+    cells = read(notebook)
+    start = next(i for i, cell in enumerate(cells) if source(cell).startswith("### Solutions"))
+    assert cells[start]["metadata"].get("jp-MarkdownHeadingCollapsed")
+    solutions = [c for c in cells[start:] if c["cell_type"] == "code" and not is_exempt(c)]
+    assert len(solutions) >= 3
+    assert all("assert " in source(cell) for cell in solutions)
+
+
+def test_links_lead_somewhere(notebook):
+    text = "\n".join(source(cell) for cell in read(notebook) if cell["cell_type"] == "markdown")
+    lines = [line for line in text.splitlines() if line.startswith("#")]
+    headings = {line.lstrip("# ").replace(" ", "-") for line in lines}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in headings
+        elif not target.startswith("http"):
+            assert (notebook.parent / target).is_file()

@@ -1,0 +1,110 @@
+"""What holds the project together: pins, imports, size, and an import without TensorFlow."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import ser_utils
+
+ROOT = Path(__file__).parent.parent
+ORDER = ["audio", "demo_corpus", "dataset", "features", "models"]  # plotting imports none of them
+
+
+def pins():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return {
+        name: (version, comment)
+        for name, version, comment in re.findall(
+            r"^([\w-]+)==(\S+)\s*#?\s*(.*)$", "\n".join(lines), re.MULTILINE
+        )
+    }
+
+
+def test_every_requirement_is_pinned_and_says_what_it_is_for():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    assert len(pins()) == len([line for line in lines if line and not line.startswith("#")])
+    assert all(len(comment.split()) >= 2 for _, comment in pins().values())
+
+
+def test_pins_are_inside_the_tested_ranges():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for line in project["dependencies"]:
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(pins()[requirement.name][0]), line
+
+
+def test_environment_yml_takes_the_pins_from_requirements():
+    text = (ROOT / "environment.yml").read_text()
+    assert "- -r requirements.txt" in text
+    assert "==" not in text
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    python = re.search(r"python=(\S+)", text)[1]
+    assert Requirement(f"python{project['requires-python']}").specifier.contains(python)
+
+
+def imports_of(module):
+    """Modules of the package that ``module`` imports, and the outside ones."""
+    inside, outside = set(), set()
+    for node in ast.walk(ast.parse((ROOT / "ser_utils" / f"{module}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            inside |= {node.module} if node.module else {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            outside.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Import):
+            outside |= {name.name.split(".")[0] for name in node.names}
+    return inside, outside
+
+
+@pytest.mark.parametrize("module", [*ORDER, "plotting"])
+def test_a_module_imports_only_from_those_above_it(module):
+    above = ORDER[: ORDER.index(module)] if module in ORDER else []
+    inside, _ = imports_of(module)
+    assert inside <= set(above)
+
+
+def test_what_the_code_imports_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {Requirement(line).name.lower() for line in project["dependencies"]}
+    declared |= {"sklearn"} if "scikit-learn" in declared else set()
+    declared |= {"IPython"} if "ipython" in declared else set()
+    for module in [*ORDER, "plotting"]:
+        _, outside = imports_of(module)
+        assert outside <= declared | sys.stdlib_module_names, module
+
+
+def test_no_module_is_forgotten_here():
+    modules = {path.stem for path in (ROOT / "ser_utils").glob("*.py")} - {"__init__"}
+    assert modules == {*ORDER, "plotting"}
+
+
+def test_importing_costs_no_tensorflow():
+    code = "import sys, ser_utils; print({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "set()", result.stderr
+
+
+def test_the_package_stays_small():
+    assert len(ser_utils.__all__) <= 20
+    assert sum(code_lines(path) for path in (ROOT / "ser_utils").glob("*.py")) <= 900
+
+
+def code_lines(path):
+    """Lines of a module that are neither blank nor part of a docstring."""
+    text = path.read_text()
+    lines = {i for i, line in enumerate(text.splitlines(), 1) if line.strip()}
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, documented) and ast.get_docstring(node):
+            lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return len(lines)
+
+
+@pytest.mark.parametrize("name", ser_utils.__all__)
+def test_every_public_name_is_explained(name):
+    assert len((getattr(ser_utils, name).__doc__ or "").split()) > 5
