@@ -10,7 +10,7 @@ The tables come first (phonemes, words, voices, emotions), then one clip in smal
     settings -> phonemes in time -> parameter tracks -> F0 -> glottal source -> spectral tilt
              -> vocal tract -> hisses and bursts -> level and room noise
 
-and last the 560 files. Two constants set how hard the corpus is, `SPEAKER_SPREAD` and `CLIP_SPREAD`.
+and last the 560 files. `SPEAKER_SPREAD` and `CLIP_SPREAD` set how hard the corpus is.
 
 References
 ----------
@@ -38,7 +38,6 @@ from . import audio
 
 DEMO_VERSION = "1"
 SAMPLE_RATE = 22050  # Hz
-FRAME = 110  # samples between two updates of the vocal tract: 5 ms, as in Klatt (1980)
 PEAK = 0.97  # no sample is larger
 
 SPEAKER_SPREAD = 1.0  # how differently the voices express an emotion: 0 makes them agree
@@ -305,31 +304,28 @@ def _tracks(segments, clip, times):
     ----------
     segments : list of Segment
     clip : types.SimpleNamespace
-    times : np.ndarray [shape=(n_frames,)]
+    times : np.ndarray [shape=(n_samples,)]
         Seconds from the first phoneme.
 
     Returns
     -------
     types.SimpleNamespace
-        ``formants`` (Hz) [shape=(n_frames, 3)]; ``voicing``, ``aspiration``, ``nasality`` (0..1)
-        and ``beat`` (syllables) [shape=(n_frames,)].
+        ``formants`` (Hz), list of three np.ndarray [shape=(n_samples,)]; ``voicing``,
+        ``aspiration``, ``nasality`` (0..1) and ``beat`` (syllables) [shape=(n_samples,)].
 
     Notes
     -----
-    Formants keep still in the middle of a phoneme and move in straight lines up to 45 ms around
-    its borders, then smoothed over 30 ms: neighbours colour each other (coarticulation).
+    Formants rest in the middle of a phoneme and are on the move up to 45 ms around its borders:
+    neighbours colour each other (coarticulation).
     """
     track = functools.partial(_track, segments, times)
-    hertz = [_formants(segments, index, clip.vowels) for index in range(len(segments))]
-    formants = [track([(a[k], b[k]) for a, b in hertz], 0.045) for k in range(3)]
-    window = np.hanning(9)[1:-1] / np.hanning(9).sum()
-    smooth = [np.convolve(np.pad(each, 3, mode="edge"), window, "valid") for each in formants]
+    hertz = [_formants(segments, index, clip) for index in range(len(segments))]
     nasal = [float(each.phoneme.kind == "nasal") for each in segments]
     return types.SimpleNamespace(
-        formants=np.stack(smooth, axis=1) * clip.tract,
+        formants=[track([(a[k], b[k]) for a, b in hertz], 0.045) for k in range(3)],
         voicing=track([(each.part.voicing,) * 2 for each in segments], 0.012, outside=0),
-        aspiration=track([(each.part.aspiration,) * 2 for each in segments], 0.005, outside=0),
-        nasality=track([(each, each) for each in nasal], 0.005),
+        aspiration=track([(each.part.aspiration,) * 2 for each in segments], 0.006, outside=0),
+        nasality=track([(each, each) for each in nasal], 0.006),
         beat=track([each.beat for each in segments], 0.0),
     )
 
@@ -343,26 +339,24 @@ def _track(segments, times, values, margin, outside=None):
     return np.interp(times, knots, np.ravel(values), left=outside, right=outside)
 
 
-def _formants(segments, index, vowels):
-    """Formants (Hz) at the beginning and end of a segment; ``vowels`` scales the vowel space."""
+def _formants(segments, index, clip):
+    """F1 to F3 (Hz) at the beginning and end of a segment, two np.ndarray [shape=(3,)]."""
     phoneme = segments[index].phoneme
     if phoneme.formants is None:  # the mouth is already where the next sound needs it
-        after = index + 1 if index + 1 < len(segments) else index - 1
-        return (_formants(segments, after, vowels)[0],) * 2
-    start = np.array(phoneme.formants, float)
-    end = np.array(phoneme.glide_to or phoneme.formants, float)
+        return (_formants(segments, index + 1, clip)[0],) * 2
+    hertz = np.array([phoneme.formants, phoneme.glide_to or phoneme.formants], float)
     if phoneme.kind == "vowel":
         centre = np.array([500, 1500, 2500])  # a tube without any shape: the vowel of "the"
-        start, end = centre + vowels * (start - centre), centre + vowels * (end - centre)
-    return start, end
+        hertz = centre + clip.vowels * (hertz - centre)
+    return tuple(hertz * clip.tract)
 
 
 def _f0(clip, tracks, times, random):
-    """Fundamental frequency of every frame.
+    """Fundamental frequency at every sample.
 
     Returns
     -------
-    np.ndarray [shape=(n_frames,)]
+    np.ndarray [shape=(n_samples,)]
         Hz, between 65 and 620: the melody, a fall of a quarter semitone per syllable
         (declination), tremor, and a slow random drift.
     """
@@ -378,7 +372,7 @@ def _glottal_source(clip, tracks, f0, random):
 
     Returns
     -------
-    np.ndarray [shape=(n_frames * FRAME,)]
+    np.ndarray [shape=(n_samples,)]
 
     Notes
     -----
@@ -386,8 +380,7 @@ def _glottal_source(clip, tracks, f0, random):
     radiate its change, so its difference is taken here. Jitter changes each cycle's length,
     shimmer its size; breath noise is weaker while the glottis is shut.
     """
-    f0, voicing, aspiration = map(_per_sample, (f0, tracks.voicing, tracks.aspiration))
-    cycle = np.cumsum(f0).astype(float) / SAMPLE_RATE
+    cycle = np.cumsum(f0) / SAMPLE_RATE
     jitter, shimmer = np.clip(random.standard_normal((2, int(cycle[-1]) + 2)), -2, 2) / 100
     cycle = np.cumsum(f0 * (1 + clip.jitter * jitter[cycle.astype(int)])) / SAMPLE_RATE
     index = np.minimum(cycle.astype(int), len(shimmer) - 1)
@@ -395,14 +388,9 @@ def _glottal_source(clip, tracks, f0, random):
     is_open = phase < 1
     flow = np.where(is_open, phase**2 - phase**3, 0) * (1 + clip.shimmer * shimmer[index])
     pulses = np.diff(flow, prepend=0) * SAMPLE_RATE / f0
-    breath = voicing * clip.breath / 100 * np.where(is_open, 1, 0.35) + 0.12 * aspiration
-    return voicing * pulses + 1.4 * breath * random.standard_normal(len(f0))
-
-
-def _per_sample(track):
-    """Stretch a track of frames to samples, in straight lines."""
-    n_samples = len(track) * FRAME
-    return np.interp(np.arange(n_samples), np.arange(len(track)) * FRAME + FRAME / 2, track)
+    breath = tracks.voicing * clip.breath / 100 * np.where(is_open, 1, 0.35)
+    hiss = (breath + 0.12 * tracks.aspiration) * random.standard_normal(len(f0))
+    return tracks.voicing * pulses + 1.4 * hiss
 
 
 def _spectral_tilt(source, tilt):
@@ -410,32 +398,59 @@ def _spectral_tilt(source, tilt):
 
     Notes
     -----
-    Two equal low-passes ``(1 - k) / (1 - k / z)`` (Klatt and Klatt 1990, TL), or their inverse. A
-    soft voice closes its glottis gently and is dull, a pressed one snaps it shut and is bright.
+    A low-pass ``(1 - k) / (1 - k / z)`` (Klatt and Klatt 1990, TL), or its inverse. A soft voice
+    closes its glottis gently and is dull, a pressed one snaps it shut and is bright.
     """
     import scipy
 
-    gain = 10 ** (-abs(tilt) / 20)  # |(1 - k) / (1 - k / z)|**2 = gain at 3 kHz, solved for k
-    half = (1 - gain * np.cos(2 * np.pi * 3000 / SAMPLE_RATE)) / (1 - gain + 1e-9)
+    power = 10 ** (-abs(tilt) / 10)  # |(1 - k) / (1 - k / z)|**2 at 3 kHz, to be solved for k
+    half = (1 - power * np.cos(2 * np.pi * 3000 / SAMPLE_RATE)) / (1 - power + 1e-9)
     k = half - np.sqrt(half**2 - 1)
-    numerator, denominator = [(1 - k) ** 2], [1, -2 * k, k**2]
-    if tilt < 0:
-        numerator, denominator = denominator, numerator
-    return scipy.signal.lfilter(numerator, denominator, source)
+    low_pass = [1 - k], [1, -k]
+    return scipy.signal.lfilter(*(low_pass if tilt > 0 else low_pass[::-1]), source)
 
 
-def _resonator(hertz, bandwidth):
-    """Coefficients of Klatt's digital resonator, gain 1 at 0 Hz.
-
-    Returns
-    -------
-    tuple of np.ndarray
-        A, B, C of ``y[n] = A x[n] + B y[n-1] + C y[n-2]`` (Klatt 1980, equation 2).
-    """
+def _coefficients(hertz, bandwidth):
+    """A, B and C of a resonator of gain 1 at 0 Hz (Klatt 1980, equation 2)."""
     radius = np.exp(-np.pi * bandwidth / SAMPLE_RATE)
     b = 2 * radius * np.cos(2 * np.pi * hertz / SAMPLE_RATE)
     c = -(radius**2)
     return 1 - b - c, b, c
+
+
+def _resonate(x, hertz, bandwidth):
+    """Send a sound through one resonance, which may move.
+
+    Parameters
+    ----------
+    x : np.ndarray [shape=(n_samples,)]
+    hertz, bandwidth : float or np.ndarray [shape=(n_samples,)]
+        Where it is and how wide (Hz).
+
+    Returns
+    -------
+    np.ndarray [shape=(n_samples,)]
+
+    Notes
+    -----
+    ``y[n] = A[n] x[n] + B[n] y[n-1] + C[n] y[n-2]`` (Klatt 1980, equation 1). Written for all n at
+    once these are linear equations with three diagonals, and BLAS solves them from the top down:
+    as quick as a filter, but the resonance may move at every sample without clicks.
+    """
+    import scipy
+
+    a, b, c = _coefficients(hertz, bandwidth)
+    diagonals = np.ones((3, len(x)), order="F")
+    diagonals[1, :-1] = -np.broadcast_to(b, x.shape)[1:]
+    diagonals[2, :-2] = -np.broadcast_to(c, x.shape)[2:]
+    return scipy.linalg.blas.dtbsv(2, diagonals, a * x, lower=1, diag=1)
+
+
+def _antiresonate(x, hertz, bandwidth):
+    """Undo a resonance: ``y[n] = (x[n] - B[n] x[n-1] - C[n] x[n-2]) / A[n]`` (Klatt 1980)."""
+    a, b, c = _coefficients(hertz, bandwidth)
+    past = np.concatenate([[0, 0], x])
+    return (x - b * past[1:-1] - c * past[:-2]) / a
 
 
 def _vocal_tract(source, clip, tracks):
@@ -447,32 +462,16 @@ def _vocal_tract(source, clip, tracks):
 
     Notes
     -----
-    Klatt's (1980) cascade. F1 to F3 move; a tube has a resonance every 1 kHz or so, and all up to
+    Klatt's (1980) cascade. F1 to F3 move. A tube has a resonance every 1 kHz or so, and all up to
     half the sample rate are needed, lest the sound be plain above 5 kHz. In a nasal the losses
     grow and a zero moves away from the nasal pole at 270 Hz, which it otherwise cancels.
     """
-    import scipy
-
-    n_frames, nasal = len(tracks.voicing), tracks.nasality
-    higher = np.arange(3500, 0.46 * SAMPLE_RATE / clip.tract, 1000) * clip.tract
-    hertz = np.hstack([tracks.formants, np.tile(higher, (n_frames, 1))])
-    lowest = [60 + 45 * nasal, 85 + 40 * nasal, 130 + 60 * nasal]
-    bandwidth = np.hstack([np.stack(lowest, axis=1), np.tile(higher / 15, (n_frames, 1))])
-    sections = np.zeros((n_frames, hertz.shape[1] + 1, 6))
-    sections[..., 3] = 1
-    gain, b, c = _resonator(hertz, bandwidth)
-    sections[:, :-1, 0], sections[:, :-1, 4], sections[:, :-1, 5] = gain, -b, -c
-    gain, b, c = _resonator(270, 100)
-    zero_gain, zero_b, zero_c = _resonator(270 + 200 * nasal, 100)
-    ratio = gain / zero_gain
-    sections[:, -1] = np.stack(
-        np.broadcast_arrays(ratio, -ratio * zero_b, -ratio * zero_c, 1, -b, -c), axis=1
-    )
-    state, frames = np.zeros((sections.shape[1], 2)), source.reshape(n_frames, FRAME)
-    output = np.empty_like(frames)
-    for index, section in enumerate(sections):
-        output[index], state = scipy.signal.sosfilt(section, frames[index], zi=state)
-    return output.ravel()
+    y, losses = source, 1 + 0.6 * tracks.nasality
+    for hertz, bandwidth in zip(tracks.formants, (60, 85, 130), strict=True):
+        y = _resonate(y, hertz, bandwidth * losses)
+    for hertz in np.arange(3500, 0.46 * SAMPLE_RATE / clip.tract, 1000) * clip.tract:
+        y = _resonate(y, hertz, hertz / 15)
+    return _resonate(_antiresonate(y, 270 + 200 * tracks.nasality, 100), 270, 100)
 
 
 def _add_noises(y, segments, clip, lead, random):
@@ -483,8 +482,6 @@ def _add_noises(y, segments, clip, lead, random):
     White noise through one resonator, Klatt's (1980) parallel branch made simple. Levels are
     relative to the voice.
     """
-    import scipy
-
     voice_level = np.sqrt(np.mean(y[y != 0] ** 2))
     for segment in segments:
         if segment.part.noise is None:
@@ -493,9 +490,8 @@ def _add_noises(y, segments, clip, lead, random):
         hertz = min(hertz * (1 + clip.tract) / 2, 0.45 * SAMPLE_RATE)
         seconds = segment.end - segment.start if segment.part.noise == "hiss" else 0.022
         first, n_samples = int((segment.start + lead) * SAMPLE_RATE), int(seconds * SAMPLE_RATE)
-        gain, b, c = _resonator(hertz, bandwidth)
         white = random.standard_normal(n_samples)
-        noise = scipy.signal.lfilter([1, -1], [1, -b, -c], white)
+        noise = _resonate(np.diff(white, prepend=0), hertz, bandwidth)
         noise *= 1.6 * level * clip.consonants * voice_level / np.sqrt(np.mean(noise**2))
         place = np.linspace(0, 1, n_samples)
         rise_and_fall = np.minimum(1, np.minimum(place / 0.25, (1 - place) / 0.35))
@@ -549,8 +545,8 @@ def synthesize(word, emotion, speaker):
     segments = _plan(word, clip)
     random = _random("noise", speaker, emotion, word)
     lead, tail = np.array([0.06, 0.1]) + np.array([0.1, 0.15]) * random.random_sample(2)  # s
-    n_frames = int((lead + segments[-1].end + tail) * SAMPLE_RATE) // FRAME
-    times = (np.arange(n_frames) + 0.5) * FRAME / SAMPLE_RATE - lead
+    n_samples = int((lead + segments[-1].end + tail) * SAMPLE_RATE)
+    times = np.arange(n_samples) / SAMPLE_RATE - lead
     tracks = _tracks(segments, clip, times)
     f0 = _f0(clip, tracks, times, random)
     source = _spectral_tilt(_glottal_source(clip, tracks, f0, random), clip.tilt)

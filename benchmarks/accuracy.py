@@ -1,0 +1,98 @@
+"""The accuracies in README's results table: both models of notebook 04, several seeds.
+
+    SER_DATA_DIR=path/to/tess python benchmarks/accuracy.py
+
+Each finished fit is appended to ``accuracy.csv`` beside this file, one row an epoch, and is not
+made again: an interrupted run goes on where it stopped. The seed draws the split, the weights and
+the order of the batches. No epoch is chosen: the figure is that of the last one.
+"""
+
+import argparse
+import datetime
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from ser_utils import (
+    REFERENCE_CONFIG,
+    build_lstm,
+    data_dir,
+    extract_corpus,
+    import_keras,
+    scan_corpus,
+    set_seed,
+)
+
+RECORD = Path(__file__).with_name("accuracy.csv")
+FIT = ["corpus", "model", "protocol", "seed"]
+
+
+def split(labels, protocol, seed):
+    """Rows of training and validation: drawn at random, or the tail of the sorted clips."""
+    rows = np.arange(len(labels))
+    if protocol == "ordered tail":
+        return np.split(rows, [len(rows) - int(0.2 * len(rows))])
+    return train_test_split(rows, test_size=0.2, stratify=labels, random_state=seed)
+
+
+def fit(model, protocol, seed, corpus, epochs):
+    """Train one model as notebook 04 does; return a row for each epoch."""
+    keras = import_keras()
+    config = REFERENCE_CONFIG if model == "reference" else None
+    X, n_frames, clips, _ = extract_corpus(corpus, config=config)
+    emotions, labels = np.unique(clips["emotion"], return_inverse=True)
+    Y = keras.utils.to_categorical(labels)
+    train, valid = split(labels, protocol, seed)
+    set_seed(seed)
+    if model == "reference":
+        X = X[..., None]
+        network = build_lstm((X.shape[1], 1), len(emotions))
+    else:
+        normalization = keras.layers.Normalization()
+        normalization.adapt(np.concatenate([X[i, : n_frames[i]] for i in train]))
+        network = build_lstm((None, X.shape[2]), len(emotions), normalization=normalization)
+    history = network.fit(
+        *(X[train], Y[train]),
+        validation_data=(X[valid], Y[valid]),
+        epochs=epochs,
+        batch_size=64,
+        verbose=0,
+    ).history
+    return pd.DataFrame(history).round(4).assign(epoch=np.arange(1, epochs + 1))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=50)
+    arguments = parser.parse_args()
+    corpus = scan_corpus(data_dir())
+    name = corpus["corpus"].iloc[0]
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
+    for seed in range(arguments.seeds):
+        for model, protocol in [
+            ("reference", "random"),
+            ("sequence", "random"),
+            ("reference", "ordered tail"),
+        ]:
+            key = (name, model, protocol, seed)
+            record = pd.read_csv(RECORD) if RECORD.exists() else pd.DataFrame(columns=FIT)
+            if (record[FIT] == key).all(axis=1).any():
+                continue
+            rows = fit(model, protocol, seed, corpus, arguments.epochs)
+            rows[FIT] = key
+            rows["date"], rows["commit"] = datetime.date.today(), commit
+            pd.concat([record, rows]).to_csv(RECORD, index=False)
+            print(*key, f"{rows['val_accuracy'].iloc[-1]:.4f}", flush=True)
+    record = pd.read_csv(RECORD)
+    last = record[(record["corpus"] == name) & (record["epoch"] == arguments.epochs)]
+    print(last.groupby(FIT[:3])["val_accuracy"].agg(["count", "mean", "min", "max"]).round(4))
+
+
+if __name__ == "__main__":
+    main()
