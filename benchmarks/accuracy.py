@@ -38,8 +38,8 @@ def split(labels, protocol, seed):
     return train_test_split(rows, test_size=0.2, stratify=labels, random_state=seed)
 
 
-def fit(model, protocol, seed, corpus, epochs):
-    """Train one model as notebook 04 does; return a row for each epoch."""
+def prepare(model, protocol, seed, corpus):
+    """Build one model of notebook 04 and the arrays it is trained and validated with."""
     keras = import_keras()
     config = REFERENCE_CONFIG if model == "reference" else None
     X, n_frames, clips, _ = extract_corpus(corpus, config=config)
@@ -54,13 +54,13 @@ def fit(model, protocol, seed, corpus, epochs):
         normalization = keras.layers.Normalization()
         normalization.adapt(np.concatenate([X[i, : n_frames[i]] for i in train]))
         network = build_lstm((None, X.shape[2]), len(emotions), normalization=normalization)
-    history = network.fit(
-        *(X[train], Y[train]),
-        validation_data=(X[valid], Y[valid]),
-        epochs=epochs,
-        batch_size=64,
-        verbose=0,
-    ).history
+    return network, {"x": X[train], "y": Y[train], "validation_data": (X[valid], Y[valid])}
+
+
+def fit(model, protocol, seed, corpus, epochs):
+    """Train one model as notebook 04 does; return a row for each epoch."""
+    network, data = prepare(model, protocol, seed, corpus)
+    history = network.fit(**data, epochs=epochs, batch_size=64, verbose=0).history
     return pd.DataFrame(history).round(4).assign(epoch=np.arange(1, epochs + 1))
 
 
@@ -80,7 +80,7 @@ def main():
             ("sequence", "random"),
             ("reference", "ordered tail"),
         ]:
-            key = (name, model, protocol, seed)
+            key = [name, model, protocol, seed]
             record = pd.read_csv(RECORD) if RECORD.exists() else pd.DataFrame(columns=FIT)
             if (record[FIT] == key).all(axis=1).any():
                 continue

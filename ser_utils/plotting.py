@@ -76,9 +76,8 @@ def plot_spectrogram(decibels, sr, *, hop_length, y_axis="linear", ax=None, **li
         ``vmin`` and ``vmax`` (in dB) where several pictures share one colour scale.
     """
     ax = ax or plt.subplots(figsize=(8, 3), layout="constrained")[1]
-    picture = librosa.display.specshow(
-        decibels, sr=sr, hop_length=hop_length, x_axis="time", y_axis=y_axis, ax=ax, **limits
-    )
+    axes = {"sr": sr, "hop_length": hop_length, "x_axis": "time", "y_axis": y_axis}
+    picture = librosa.display.specshow(decibels, **axes, cmap="magma", ax=ax, **limits)
     ax.figure.colorbar(picture, ax=ax, format="%+.0f dB")
     ax.set(xlabel="time (s)", ylabel="frequency (Hz)", title="Spectrogram")
     return ax

@@ -1,0 +1,111 @@
+"""The claims about speed, as ratios in one run: features, cache, and training.
+
+    SER_DATA_DIR=path/to/tess make bench
+
+Features: the loop of public notebooks, clip after clip, against ``extract_corpus`` with the same
+settings, once with one BLAS/OpenMP thread a process on both sides and once with the default.
+Training: seconds of the reference model's 50 epochs against seconds until the sequence model has
+reached the reference model's last validation accuracy. Nothing else should run meanwhile.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+import librosa
+import numpy as np
+import soundfile as sf
+
+from ser_utils import REFERENCE_CONFIG, data_dir, extract_corpus, import_keras, scan_corpus
+
+THREADS = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
+
+
+def timed(function, *args, **kwargs):
+    start = time.perf_counter()
+    result = function(*args, **kwargs)
+    return result, time.perf_counter() - start
+
+
+def reference_loop(paths):
+    """What many public notebooks do, clip after clip."""
+    rows = []
+    for path in paths:
+        y, sr = librosa.load(path, duration=3, offset=0.5)
+        rows.append(np.mean(librosa.feature.mfcc(y=y, sr=sr, n_mfcc=40).T, axis=0))
+    return np.array(rows)
+
+
+def floor(paths):
+    """Seconds, on one core, of the work that cannot be left out."""
+
+    def decode():
+        return [sf.read(path, dtype="float32") for path in paths]
+
+    sounds, decoding = timed(decode)
+    settings = {"orig_sr": sounds[0][1], "target_sr": 22050}
+    waves, resampling = timed(lambda: [librosa.resample(y, **settings) for y, _ in sounds])
+    _, transforming = timed(lambda: [librosa.stft(y) for y in waves])
+    return {"decode": decoding, "resample": resampling, "Fourier transform": transforming}
+
+
+def measure_features(corpus):
+    paths = corpus["path"].tolist()
+    reference_loop(paths[:3])  # librosa compiles and loads at the first call
+    slow, loop_seconds = timed(reference_loop, paths)
+    fast, seconds = timed(extract_corpus, corpus, config=REFERENCE_CONFIG, cache=False)
+    extract_corpus(corpus, config=REFERENCE_CONFIG)
+    _, cached = timed(extract_corpus, corpus, config=REFERENCE_CONFIG)
+    print(f"  largest difference of a figure     {np.abs(slow - fast.X).max():.1e}")
+    print(f"  reference loop                     {loop_seconds:7.2f} s")
+    print(f"  extract_corpus, {os.cpu_count()} cores            {seconds:7.2f} s")
+    print(f"  extract_corpus, from the cache     {cached:7.2f} s")
+    print(f"  ratios: {loop_seconds / seconds:.1f} computed, {loop_seconds / cached:.0f} cached")
+    for name, value in floor(paths).items():
+        print(f"  floor, one core: {name:18}{value:7.2f} s")
+
+
+def measure_training(corpus, seed):
+    from accuracy import prepare
+
+    keras = import_keras()
+    network, data = prepare("reference", "random", seed, corpus)
+    history, reference_seconds = timed(network.fit, **data, epochs=50, batch_size=64, verbose=0)
+    target = history.history["val_accuracy"][-1]
+    network, data = prepare("sequence", "random", seed, corpus)
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs):
+            self.model.stop_training = logs["val_accuracy"] >= target
+
+    settings = {"epochs": 50, "batch_size": 64, "verbose": 0, "callbacks": [Stop()]}
+    history, seconds = timed(network.fit, **data, **settings)
+    epochs, reached = len(history.epoch), history.history["val_accuracy"][-1]
+    print(f"  seed {seed}: reference, 50 epochs {reference_seconds:.0f} s, last {target:.4f}")
+    print(f"          sequence, {epochs} epochs {seconds:.0f} s, last {reached:.4f}")
+    print(f"          share of the seconds: {seconds / reference_seconds:.2f}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", nargs="?", choices=["features", "training"])
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each model")
+    arguments = parser.parse_args()
+    corpus = scan_corpus(data_dir())
+    if arguments.part == "features":
+        return measure_features(corpus)
+    if arguments.part == "training":
+        return [measure_training(corpus, seed) for seed in range(arguments.seeds)]
+    print(f"{len(corpus)} clips of {corpus['corpus'].iloc[0]}, {os.cpu_count()} cores")
+    for name, threads in (("one thread a process", dict.fromkeys(THREADS, "1")), ("default", {})):
+        print(f"features, {name}", flush=True)
+        subprocess.run([sys.executable, __file__, "features"], env=os.environ | threads, check=True)
+    print("training", flush=True)
+    command = [sys.executable, __file__, "training", "--seeds", str(arguments.seeds)]
+    subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Draw the picture at the top of README.md from the demo corpus: one word in seven emotions."""
+
+from pathlib import Path
+
+import librosa
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ser_utils import load_audio, make_demo_corpus, matched_clips, scan_corpus
+from ser_utils.plotting import emotion_palette
+
+ROOT = Path(__file__).parent
+clips = matched_clips(scan_corpus(make_demo_corpus(ROOT.parent / "data" / "demo")))
+palette = emotion_palette(clips["emotion"])
+fig, axes = plt.subplots(2, len(clips), figsize=(12, 3.2), height_ratios=(1, 2), sharex=True)
+for (top, bottom), emotion, path in zip(axes.T, clips["emotion"], clips["path"], strict=True):
+    y, sr = load_audio(path)
+    mel = librosa.feature.melspectrogram(y=y, sr=sr, n_fft=512, hop_length=256, n_mels=64)
+    seconds = np.arange(len(y)) / sr
+    top.plot(seconds, y, color=palette[emotion], lw=0.5)
+    top.set(title=emotion, ylim=(-0.5, 0.5))
+    extent = (0, seconds[-1], 0, 64)
+    colours = {"cmap": "magma", "vmin": -60, "vmax": 15}
+    bottom.imshow(librosa.power_to_db(mel), origin="lower", aspect="auto", extent=extent, **colours)
+for ax in axes.flat:
+    ax.axis("off")
+fig.suptitle("one invented voice, one sentence: the demo corpus of ser_utils", y=0.04, fontsize=10)
+fig.subplots_adjust(left=0.01, right=0.99, top=0.9, bottom=0.08, wspace=0.06, hspace=0.05)
+fig.savefig(ROOT / "seven_emotions.png", dpi=100)
