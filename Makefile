@@ -22,8 +22,8 @@ lab: .venv/ready ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks/01_load.ipynb
 
 refresh: .venv/ready ## execute the notebooks in place on the demo corpus, for committing (N=04: one alone)
-	$(BIN)/ruff check --fix notebooks
 	$(BIN)/ruff format notebooks
+	$(BIN)/ruff check --fix notebooks
 	@env -u SER_DATA_DIR $(BIN)/python run_notebooks.py --in-place $(N)
 
 bench: .venv/ready ## measure the claims about speed (SER_DATA_DIR: on that corpus)

@@ -243,3 +243,14 @@ def test_wrong_arguments_are_named(clips):
         extract_corpus(clips, on_error="ignore")
     with pytest.raises(ValueError, match="empty"):
         extract_corpus(clips.iloc[:0])
+
+
+@pytest.mark.real_data
+def test_real_clips_give_the_figures_of_public_notebooks(real_corpus, project):
+    clips = scan_corpus(real_corpus).sample(20, random_state=0)
+    expected = []
+    for path in clips["path"]:
+        y, sr = librosa.load(path, duration=3, offset=0.5)
+        expected.append(np.mean(librosa.feature.mfcc(y=y, sr=sr, n_mfcc=40).T, axis=0))
+    X = extract_corpus(clips, config=REFERENCE_CONFIG, n_jobs=1).X
+    np.testing.assert_allclose(X, expected, atol=1e-3)

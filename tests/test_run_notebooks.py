@@ -1,0 +1,61 @@
+"""`make run` executes copies, says what failed, and leaves the originals alone."""
+
+import json
+import sys
+
+import nbformat
+import pytest
+import run_notebooks
+from corpora import write_folders
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with two notebooks, the second of which fails, and a corpus of noise."""
+    (tmp_path / "environment.yml").touch()
+    (tmp_path / "notebooks").mkdir()
+    for name, code in (("01_fine", "print(6 * 7)"), ("02_broken", "1 / 0")):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+        nbformat.write(notebook, tmp_path / "notebooks" / f"{name}.ipynb")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_notebooks, "ROOT", tmp_path)
+    monkeypatch.setenv("SER_DATA_DIR", str(write_folders(tmp_path / "corpus")))
+    return tmp_path
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["run_notebooks.py", *arguments])
+    run_notebooks.main()
+
+
+def test_a_copy_is_executed_and_the_original_stays(project, monkeypatch, capsys):
+    before = (project / "notebooks" / "01_fine.ipynb").read_bytes()
+    run(monkeypatch, "01")
+    assert (project / "notebooks" / "01_fine.ipynb").read_bytes() == before
+    copy = json.loads((project / "output" / "01_fine.ipynb").read_text())
+    assert "42" in "".join(copy["cells"][0]["outputs"][0]["text"])
+    assert "42" in (project / "output" / "01_fine.html").read_text()
+    assert "output/01_fine.html" in capsys.readouterr().out
+
+
+def test_a_failing_cell_ends_with_its_error(project, monkeypatch):
+    with pytest.raises(SystemExit, match=r"02_broken(.|\n)*ZeroDivisionError") as caught:
+        run(monkeypatch)
+    assert caught.value.code  # any text: exit status 1
+    assert "ZeroDivisionError" in (project / "output" / "02_broken.html").read_text()
+
+
+def test_in_place_keeps_a_notebook_that_failed(project, monkeypatch):
+    before = (project / "notebooks" / "02_broken.ipynb").read_bytes()
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--in-place")
+    assert (project / "notebooks" / "02_broken.ipynb").read_bytes() == before
+    assert "42" in (project / "notebooks" / "01_fine.ipynb").read_text()
+
+
+def test_an_unknown_number_or_corpus_is_one_sentence(project, monkeypatch):
+    with pytest.raises(SystemExit, match="there are 01_fine, 02_broken"):
+        run(monkeypatch, "07")
+    monkeypatch.setenv("SER_DATA_DIR", "nowhere")
+    with pytest.raises(SystemExit, match="nowhere does not exist; point SER_DATA_DIR"):
+        run(monkeypatch)
