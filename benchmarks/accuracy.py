@@ -74,21 +74,21 @@ def main():
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
     ).stdout.strip()
-    for seed in range(arguments.seeds):
-        for model, protocol in [
-            ("reference", "random"),
-            ("sequence", "random"),
-            ("reference", "ordered tail"),
-        ]:
-            key = [name, model, protocol, seed]
-            record = pd.read_csv(RECORD) if RECORD.exists() else pd.DataFrame(columns=FIT)
-            if (record[FIT] == key).all(axis=1).any():
-                continue
-            rows = fit(model, protocol, seed, corpus, arguments.epochs)
-            rows[FIT] = key
-            rows["date"], rows["commit"] = datetime.date.today(), commit
-            pd.concat([record, rows]).to_csv(RECORD, index=False)
-            print(*key, f"{rows['val_accuracy'].iloc[-1]:.4f}", flush=True)
+    fits = [
+        (model, "random", seed)
+        for seed in range(arguments.seeds)
+        for model in ("reference", "sequence")
+    ]
+    for model, protocol, seed in [*fits, ("reference", "ordered tail", 0)]:
+        key = [name, model, protocol, seed]
+        record = pd.read_csv(RECORD) if RECORD.exists() else pd.DataFrame(columns=FIT)
+        if (record[FIT] == key).all(axis=1).any():
+            continue
+        rows = fit(model, protocol, seed, corpus, arguments.epochs)
+        rows[FIT] = key
+        rows["date"], rows["commit"] = datetime.date.today(), commit
+        pd.concat([record, rows]).to_csv(RECORD, index=False)
+        print(*key, f"{rows['val_accuracy'].iloc[-1]:.4f}", flush=True)
     record = pd.read_csv(RECORD)
     last = record[(record["corpus"] == name) & (record["epoch"] == arguments.epochs)]
     print(last.groupby(FIT[:3])["val_accuracy"].agg(["count", "mean", "min", "max"]).round(4))
