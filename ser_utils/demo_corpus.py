@@ -38,10 +38,10 @@ from . import audio
 
 DEMO_VERSION = "1"
 SAMPLE_RATE = 22050  # Hz
-PEAK = 0.97  # no sample is larger
+PEAK = 0.965  # no sample is larger
 
-SPEAKER_SPREAD = 1.0  # how differently the voices express an emotion: 0 makes them agree
-CLIP_SPREAD = 0.85  # how much the clips of one voice and emotion vary: 0 makes them alike
+SPEAKER_SPREAD = 1.0  # how differently the voices express an emotion; 0: all alike, 2: harder
+CLIP_SPREAD = 1.0  # how much the clips of one voice and emotion vary; 0: all alike, 2: harder
 
 
 class Phoneme(NamedTuple):
@@ -121,28 +121,14 @@ PHONEMES = {
 }
 
 CARRIER = ("S EY", "DH AX", "W ER D pause")  # "Say the word"
+# fmt: off
 WORDS = {
-    "boat": "B OW T",
-    "cheese": "CH IY Z",
-    "dog": "D AO G",
-    "fish": "F IH SH",
-    "game": "G EY M",
-    "house": "HH AW S",
-    "jam": "JH AE M",
-    "kite": "K AY T",
-    "lamp": "L AE M P",
-    "moon": "M UW N",
-    "nurse": "N ER S",
-    "path": "P AE TH",
-    "red": "R EH D",
-    "sun": "S AH N",
-    "ten": "T EH N",
-    "thumb": "TH AH M",
-    "voice": "V AO IY S",
-    "wave": "W EY V",
-    "yes": "Y EH S",
-    "zoo": "Z UW",
+    "boat": "B OW T", "cheese": "CH IY Z", "dog": "D AO G", "fish": "F IH SH", "game": "G EY M",
+    "house": "HH AW S", "jam": "JH AE M", "kite": "K AY T", "lamp": "L AE M P", "moon": "M UW N",
+    "nurse": "N ER S", "path": "P AE TH", "red": "R EH D", "sun": "S AH N", "ten": "T EH N",
+    "thumb": "TH AH M", "voice": "V AO IY S", "wave": "W EY V", "yes": "Y EH S", "zoo": "Z UW",
 }
+# fmt: on
 
 
 class Voice(NamedTuple):
@@ -159,10 +145,10 @@ class Voice(NamedTuple):
 
 
 VOICES = {
-    "SA": Voice(187, 1.14, 11, 1.0, 1.00, 0.95, -30, -66),
-    "SB": Voice(203, 1.20, 7, 1.3, 0.96, 1.10, -26, -70),
-    "SC": Voice(112, 1.00, 9, 0.8, 1.05, 0.85, -28, -64),
-    "SD": Voice(128, 1.04, 13, 1.5, 1.08, 1.00, -27, -68),
+    "SA": Voice(187, 1.11, 8, 1.0, 1.00, 0.95, -29, -66),
+    "SB": Voice(203, 1.14, 6, 1.2, 0.96, 1.05, -27, -68),
+    "SC": Voice(112, 1.04, 7, 0.9, 1.05, 0.90, -28, -65),
+    "SD": Voice(128, 1.07, 8, 1.3, 1.08, 1.00, -28, -67),
 }
 
 
@@ -170,32 +156,39 @@ class Rule(NamedTuple):
     """One row of the table of emotions: a setting, and how it varies."""
 
     values: tuple  # one for each of EMOTIONS
-    way: str  # "+": differences are added, "x": they multiply
-    speaker: float  # standard deviation between voices (of the logarithm where it multiplies)
-    clip: float  # standard deviation between clips
+    how: str  # "+": chance is added, "x": it multiplies
+    voice: float  # standard deviation between voices (of the logarithm where it multiplies)
+    clip: float  # standard deviation between clips of a voice
     limits: tuple  # lowest and highest value allowed
 
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")  # ps: pleasant surprise
 # fmt: off
 RULES = {
-    #                 angry disgust fear happy neutral ps   sad   way speaker clip limits
-    "semitones": Rule((4.8,   0.2,  8.0,  5.3,  0.0,  5.4,  0.8), "+", 1.5,  0.8, (-9, 15)),  # mean F0 above neutral
-    "range":     Rule((8.5,  12.0,  7.5, 14.0,  1.6, 21.0,  9.0), "x", .20,  .15, (1, 24)),  # of F0 (semitones)
-    "tremor":    Rule((0.0,   0.0,  .45,  0.0,  0.0,  0.0,  .20), "x", 0.0,  0.0, (0, 1)),  # of F0 (semitones)
-    "jitter":    Rule((0.9,   1.8,  1.1,  0.7,  0.6,  1.0,  1.1), "x", 0.0,  .20, (0.2, 3)),  # cycle to cycle (% of F0)
-    "shimmer":   Rule((4.5,   9.0,  4.5,  2.5,  2.0,  4.5,  3.5), "x", 0.0,  .20, (1, 12)),  # cycle to cycle (% of amplitude)
-    "duration":  Rule((.86,  1.17,  .82,  .94, 1.00,  .95, 1.15), "x", .07,  .05, (0.6, 1.5)),  # relative
-    "last":      Rule((.95,  1.20,  .92, 1.00, 1.00, 1.15, 1.10), "x", 0.0,  .06, (0.7, 1.5)),  # lengthening of the last word
-    "level":     Rule((8.0,   1.5,  5.0,  6.5,  0.0,  4.0,  0.5), "+", 2.0,  1.6, (-9, 14)),  # dB above neutral
-    "tilt":      Rule((-13., -5.5, -5.0, -6.0,  0.0, -5.5,  9.0), "+", 1.8,  1.3, (-25, 15)),  # dB lost at 3 kHz, more is duller
-    "open":      Rule((.42,   .50,  .62,  .55,  .60,  .60,  .70), "+", .04,  .03, (.35, .8)),  # open quotient: share of the cycle
-    "breath":    Rule((1.4,   4.5,  4.5,  1.8,  1.8,  5.0,  3.5), "x", .30,  .25, (0.4, 9)),  # noise in the voice (%)
-    "vowels":    Rule((1.10, 1.05,  .94, 1.08, 1.00, 1.04,  .86), "+", 0.0,  .03, (.7, 1.3)),  # size of the vowel space, relative
-    "shift":     Rule((1.02,  .97, 1.03, 1.05, 1.00, 1.03,  .98), "x", .012, .008, (.9, 1.1)),  # of all formants, a smile raises them
-    "consonants": Rule((1.8,  1.4,  0.9,  1.1,  1.0,  1.0,  0.6), "x", 0.0,  .15, (.3, 3)),  # strength, relative
+    #             angry disgust  fear  happy neutral ps    sad  how   voice  clip  limits
+    # mean F0 above neutral, size of the melody, and tremor, all in semitones
+    "semitones":  ((4.6,   0.0,   8.0,   5.8,  0.0,  4.8,   0.8), "+", 0.9,  0.6,  (-9, 15)),
+    "range":      ((9.0,  21.0,   8.0,  17.0,  1.6, 21.0,  10.5), "x", .11,  .11,  (1, 24)),
+    "tremor":     ((0.0,   0.0,   .45,   0.0,  0.0,  0.0,   .20), "+", 0.0,  0.0,  (0, 1)),
+    # from one cycle of the vocal folds to the next: % of its length, % of its size
+    "jitter":     ((0.8,   1.8,   0.8,   0.7,  0.4,  1.0,   0.6), "x", 0.0,  .14,  (0.1, 4)),
+    "shimmer":    ((3.0,   4.0,   1.5,   1.5,  0.8,  3.0,   1.2), "x", 0.0,  .14,  (0.3, 9)),
+    # duration of the clip, and again of the last word, relative to neutral
+    "duration":   ((.86,  1.17,   .80,   .94,  1.0,  .95,  1.15), "x", .04,  .04,  (0.6, 1.5)),
+    "last":       ((.95,  1.20,   .92,  1.00,  1.0, 1.15,  1.10), "x", 0.0,  .04,  (0.7, 1.5)),
+    # dB above neutral; dB lost at 3 kHz (more is duller); open part of a glottal cycle
+    "level":      ((9.3,   1.9,   7.0,   6.8,  0.0,  3.8,   0.5), "+", 1.1,  1.1,  (-9, 14)),
+    "tilt":       ((-14.,  -6.,   -9.,  -8.0,  0.0, -9.0,  12.0), "+", 0.9,  0.9,  (-25, 20)),
+    "open":       ((.42,   .50,   .60,   .55,  .60,  .58,   .70), "+", .02,  .02,  (.35, .8)),
+    # breath noise (% of the pulses); strength of consonants, relative to neutral
+    "breath":     ((2.0,   3.5,   2.2,   2.0,  1.0,  3.5,   1.2), "x", .15,  .18,  (0.2, 9)),
+    "consonants": ((1.3,  1.2,   1.0,   1.1,  1.0,  1.2,   0.8), "x", 0.0,  .10,  (.3, 3)),
+    # size of the vowel space, and a shift of all formants (a smile raises them), relative
+    "vowels":     ((1.10, 1.05,   .94,  1.08,  1.0, 1.04,   .86), "+", 0.0,  .02,  (.7, 1.3)),
+    "shift":      ((1.02,  .97,  1.03,  1.05,  1.0, 1.03,   .98), "x", .008, .006, (.9, 1.1)),
 }
 # fmt: on
+RULES = {name: Rule(*row) for name, row in RULES.items()}
 TREMOR_HZ = 6.0
 
 # Melody: height at the middle of Say, the, word, and at the beginning and end of the last word, in
@@ -245,17 +238,18 @@ def _clip_settings(word, emotion, speaker):
     by_speaker = _random("style", speaker, emotion).standard_normal(len(RULES) + 1)
     by_speaker *= SPEAKER_SPREAD * feels  # neutral is what the voice table says
     by_clip = _random("clip", speaker, emotion, word).standard_normal(len(RULES) + 7) * CLIP_SPREAD
-    strength = voice.expression * np.clip(1 + 0.24 * by_clip[-1], 0.45, 1.5)
+    melody_change, lean_change, strength_change = by_clip[-7:-2], by_clip[-2], by_clip[-1]
+    strength = voice.expression * np.clip(1 + 0.17 * strength_change, 0.45, 1.5)
     clip = types.SimpleNamespace()
     for (name, rule), own, chance in zip(RULES.items(), by_speaker, by_clip, strict=False):
         neutral, value = (rule.values[EMOTIONS.index(each)] for each in ("neutral", emotion))
         value = neutral + strength * (value - neutral)
-        change = rule.speaker * own + rule.clip * chance
-        value = value + change if rule.way == "+" else value * np.exp(change)
+        change = rule.voice * own + rule.clip * chance
+        value = value + change if rule.how == "+" else value * np.exp(change)
         setattr(clip, name, float(np.clip(value, *rule.limits)))
-    lean = np.clip(0.5 + 0.45 * by_speaker[-1] + 0.15 * by_clip[-2], 0, 1)
+    lean = np.clip(0.5 + 0.3 * by_speaker[-1] + 0.1 * lean_change, 0, 1)
     melody = np.average(MELODIES[emotion], axis=0, weights=(lean, 1 - lean))
-    melody += 0.1 * by_clip[-7:-2]
+    melody += 0.07 * melody_change
     clip.melody = (melody - melody.mean()) / max(np.ptp(melody), 0.3) * clip.range
     clip.f0 = voice.f0 * 2 ** (clip.semitones / 12)
     clip.duration *= voice.tempo
@@ -294,7 +288,7 @@ def _seconds(phoneme, last, clip):
     stretch = 1.0
     if last:
         stretch = 1.45 * clip.last if phoneme.kind == "vowel" else 1.15
-    return 1.62e-3 * phoneme.ms * clip.duration * stretch
+    return 1.43e-3 * phoneme.ms * clip.duration * stretch
 
 
 def _tracks(segments, clip, times):
@@ -378,7 +372,8 @@ def _glottal_source(clip, tracks, f0, random):
     -----
     Flow in the open part of a cycle is ``t**2 - t**3`` (KLGLOTT88, Klatt and Klatt 1990). Lips
     radiate its change, so its difference is taken here. Jitter changes each cycle's length,
-    shimmer its size; breath noise is weaker while the glottis is shut.
+    shimmer its size. Breath noise is weaker while the glottis is shut; the tilt leaves it alone,
+    and so it fills even a soft voice above 5 kHz.
     """
     cycle = np.cumsum(f0) / SAMPLE_RATE
     jitter, shimmer = np.clip(random.standard_normal((2, int(cycle[-1]) + 2)), -2, 2) / 100
@@ -389,8 +384,8 @@ def _glottal_source(clip, tracks, f0, random):
     flow = np.where(is_open, phase**2 - phase**3, 0) * (1 + clip.shimmer * shimmer[index])
     pulses = np.diff(flow, prepend=0) * SAMPLE_RATE / f0
     breath = tracks.voicing * clip.breath / 100 * np.where(is_open, 1, 0.35)
-    hiss = (breath + 0.12 * tracks.aspiration) * random.standard_normal(len(f0))
-    return tracks.voicing * pulses + 1.4 * hiss
+    hiss = (breath + 0.1 * tracks.aspiration) * random.standard_normal(len(f0))
+    return _spectral_tilt(tracks.voicing * pulses, clip.tilt) + 1.4 * hiss
 
 
 def _spectral_tilt(source, tilt):
@@ -470,7 +465,7 @@ def _vocal_tract(source, clip, tracks):
     for hertz, bandwidth in zip(tracks.formants, (60, 85, 130), strict=True):
         y = _resonate(y, hertz, bandwidth * losses)
     for hertz in np.arange(3500, 0.46 * SAMPLE_RATE / clip.tract, 1000) * clip.tract:
-        y = _resonate(y, hertz, hertz / 15)
+        y = _resonate(y, hertz, hertz / 40)
     return _resonate(_antiresonate(y, 270 + 200 * tracks.nasality, 100), 270, 100)
 
 
@@ -549,41 +544,45 @@ def synthesize(word, emotion, speaker):
     times = np.arange(n_samples) / SAMPLE_RATE - lead
     tracks = _tracks(segments, clip, times)
     f0 = _f0(clip, tracks, times, random)
-    source = _spectral_tilt(_glottal_source(clip, tracks, f0, random), clip.tilt)
+    source = _glottal_source(clip, tracks, f0, random)
     y = _vocal_tract(source, clip, tracks)
     _add_noises(y, segments, clip, lead, random)
     return _level_and_room(y, clip, random)
 
 
-README = f"""Demo corpus of ser_utils, version {DEMO_VERSION}
+MARKER = "Demo corpus of ser_utils, version"  # begins the README, so that we know our own folder
+README = f"""\
+{MARKER} {DEMO_VERSION}
 
-"Say the word ___" in {len(VOICES)} voices, {len(EMOTIONS)} emotions and {len(WORDS)} words, in TESS's layout, made by the formant
-synthesiser in ser_utils/demo_corpus.py. No human acted anything: the emotions are our rules,
-set after published measurements and our own. A score on these clips says nothing about people.
+"Say the word ___" in {len(VOICES)} voices, {len(EMOTIONS)} emotions and {len(WORDS)} words,
+in TESS's layout, made by the formant synthesiser in ser_utils/demo_corpus.py. No human acted
+anything: the emotions are our rules, set after published measurements and our own. A score on
+these clips says nothing about people.
 
 CC0: no rights reserved. Made again whenever this folder is missing or of another version.
 """
-README_NAME = "README.txt"
+
+
+def _says(root, beginning):
+    """Tell whether a folder has a README that begins so."""
+    readme = root / "README.txt"
+    return readme.is_file() and readme.read_bytes().startswith(beginning.encode())
 
 
 def _clip_names():
-    """All clips as (path below the root, word, emotion, speaker), in TESS's layout."""
+    """All clips as (path below the root, (word, emotion, speaker)), in TESS's layout."""
+    folders = {"ps": "pleasant_surprise"}
     return [
-        (
-            f"{speaker}_{'pleasant_surprise' if emotion == 'ps' else emotion}"
-            f"/{speaker}_{word}_{emotion}.wav",
-            (word, emotion, speaker),
-        )
-        for speaker in VOICES
-        for emotion in EMOTIONS
+        (f"{who}_{folders.get(how, how)}/{who}_{word}_{how}.wav", (word, how, who))
+        for who in VOICES
+        for how in EMOTIONS
         for word in WORDS
     ]
 
 
 def _is_complete(root):
     """Tell whether a folder is a demo corpus of this version with every clip in it."""
-    readme = root / README_NAME
-    if not readme.is_file() or readme.read_text(encoding="utf-8") != README:
+    if not _says(root, f"{MARKER} {DEMO_VERSION}\n"):
         return False
     return all(os.path.isfile(os.path.join(root, name)) for name, _ in _clip_names())
 
@@ -607,11 +606,10 @@ def _make_clip(clip, *, making, parts):
 
 def _set_aside(root):
     """Remove an older demo corpus, or say that something else is in the way."""
-    if not root.exists():
+    if not root.exists() or _is_complete(root):  # complete: another process has just made it
         return
-    readme = root / README_NAME
-    ours = readme.is_file() and readme.read_bytes().startswith(README.encode()[:24])
-    if not ours and not (root.is_dir() and not any(root.iterdir())):
+    is_empty = root.is_dir() and not any(root.iterdir())
+    if not is_empty and not _says(root, MARKER):
         raise FileExistsError(
             f"{root} exists and is not a demo corpus; move it away or choose another folder."
         )
@@ -625,13 +623,13 @@ def _make(root, n_jobs):
     """Make the corpus beside its place, then move it there in one step."""
     making = root.with_name(f".{root.name}-making-{DEMO_VERSION}")
     parts = root.with_name(f".{root.name}-parts")
-    for folder in {making / name for name, _ in _clip_names()}:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    for folder in {(making / name).parent for name, _ in _clip_names()}:
+        folder.mkdir(parents=True, exist_ok=True)
     parts.mkdir(exist_ok=True)
     try:
         make_clip = functools.partial(_make_clip, making=making, parts=parts)
         audio.map_clips(make_clip, _clip_names(), desc="demo corpus", n_jobs=n_jobs)
-        _write(making / README_NAME, README.encode(), parts)
+        _write(making / "README.txt", README.encode(), parts)
         os.rename(making, root)
     except OSError:
         if not _is_complete(root):  # else another process was faster, and renamed the folder
@@ -670,9 +668,7 @@ def make_demo_corpus(root, *, n_jobs=-1):
     root = Path(root)
     if _is_complete(root):
         return root
-    print(
-        "Making the demo corpus: synthetic voices, no human acted anything; emotions by our rules."
-    )
+    print("Making the demo corpus: no human acted anything, the emotions are our rules.")
     try:
         _set_aside(root)
         _make(root, n_jobs)

@@ -5,8 +5,9 @@ import sys
 
 import nbformat
 import pytest
-import run_notebooks
 from corpora import write_folders
+
+import run_notebooks
 
 
 @pytest.fixture
