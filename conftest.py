@@ -17,6 +17,14 @@ def pytest_configure(config):
         make_demo_corpus(ROOT / "data" / "demo")
 
 
+@pytest.fixture(scope="session")
+def demo_corpus():
+    """Folder of the demo corpus that the notebooks read, made where it is missing."""
+    from ser_utils import make_demo_corpus
+
+    return make_demo_corpus(ROOT / "data" / "demo")
+
+
 @pytest.fixture
 def real_corpus():
     """Folder of a real corpus, for tests marked ``real_data``."""

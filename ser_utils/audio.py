@@ -154,9 +154,7 @@ def load_audio(path, *, sr=16000, offset=0.0, duration=None):
             "fetch it again.",
         )
     if not np.isfinite(y).all():
-        raise AudioError(
-            path, "the sound holds NaN or infinite samples; leave it out or export it again."
-        )
+        raise AudioError(path, "the sound holds NaN or infinite samples; export it again.")
     if sr is None or sr == native_sr:
         return y, native_sr
     return librosa.resample(y, orig_sr=native_sr, target_sr=sr), sr

@@ -10,21 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from .audio import AUDIO_SUFFIXES, AudioError, audio_info
+from .demo_corpus import EMOTIONS as DEMO_EMOTIONS
 from .demo_corpus import make_demo_corpus
 
 # The shared vocabulary; ps is pleasant surprise.
-EMOTIONS = (
-    "angry",
-    "bored",
-    "calm",
-    "disgust",
-    "fear",
-    "happy",
-    "neutral",
-    "ps",
-    "sad",
-    "surprise",
-)
+EMOTIONS = (*DEMO_EMOTIONS, "bored", "calm", "surprise")
 EMOTION_ALIASES = {
     "anger": "angry",
     "boredom": "bored",

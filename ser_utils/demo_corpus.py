@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # loads scipy.signal and scipy.linalg when they are first used
 import soundfile as sf
 
 from . import audio
@@ -396,8 +397,6 @@ def _spectral_tilt(source, tilt):
     A low-pass ``(1 - k) / (1 - k / z)`` (Klatt and Klatt 1990, TL), or its inverse. A soft voice
     closes its glottis gently and is dull, a pressed one snaps it shut and is bright.
     """
-    import scipy
-
     power = 10 ** (-abs(tilt) / 10)  # |(1 - k) / (1 - k / z)|**2 at 3 kHz, to be solved for k
     half = (1 - power * np.cos(2 * np.pi * 3000 / SAMPLE_RATE)) / (1 - power + 1e-9)
     k = half - np.sqrt(half**2 - 1)
@@ -432,8 +431,6 @@ def _resonate(x, hertz, bandwidth):
     once these are linear equations with three diagonals, and BLAS solves them from the top down:
     as quick as a filter, but the resonance may move at every sample without clicks.
     """
-    import scipy
-
     a, b, c = _coefficients(hertz, bandwidth)
     diagonals = np.ones((3, len(x)), order="F")
     diagonals[1, :-1] = -np.broadcast_to(b, x.shape)[1:]
@@ -496,8 +493,6 @@ def _add_noises(y, segments, clip, lead, random):
 
 def _level_and_room(y, clip, random):
     """Bring the clip to its level, add the noise of the room, keep below `PEAK`."""
-    import scipy
-
     fade = np.minimum(1, np.arange(len(y)) / 220)  # 10 ms
     y = y * fade * fade[::-1]
     y *= 10 ** (clip.level / 20) / np.sqrt(np.mean(y**2))

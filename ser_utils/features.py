@@ -65,14 +65,7 @@ class FeatureConfig:
 
 # What the many public notebooks with this model use: librosa's defaults, 3 s from 0.5 s on.
 REFERENCE_CONFIG = FeatureConfig(
-    sr=22050,
-    n_fft=2048,
-    hop_length=512,
-    n_mels=128,
-    n_mfcc=40,
-    offset=0.5,
-    duration=3.0,
-    time_average=True,
+    sr=22050, n_fft=2048, hop_length=512, n_mels=128, offset=0.5, duration=3.0, time_average=True
 )
 
 
@@ -155,13 +148,8 @@ def _extract_file(path, *, config):
 
 def _cache_key(clips, config):
     """Name a cache by clips (path, size, time of change), settings and library version."""
-    stamps = []
-    for path in clips["path"]:
-        try:
-            status = os.stat(path)
-            stamps.append((path, status.st_size, status.st_mtime_ns))
-        except OSError:
-            stamps.append((path, None, None))
+    files = [(path, os.stat(path) if os.path.exists(path) else None) for path in clips["path"]]
+    stamps = [(path, file and (file.st_size, file.st_mtime_ns)) for path, file in files]
     key = [CACHE_VERSION, librosa.__version__, asdict(config), stamps]
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
 
