@@ -30,6 +30,7 @@ def execute(path):
         kernel_name="python3",
         resources={"metadata": {"path": path.parent}},
         record_timing=False,
+        coalesce_streams=True,  # of a progress bar only the last state
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns of local TCP at each start
     )
     try:

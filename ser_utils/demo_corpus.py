@@ -95,6 +95,7 @@ PHONEMES = {
     "AY": Phoneme("vowel", 210, (720, 1180, 2420), (400, 2050, 2600)),
     "OW": Phoneme("vowel", 190, (540, 1050, 2300), (380, 860, 2250)),
     "AW": Phoneme("vowel", 210, (720, 1250, 2450), (420, 930, 2300)),
+    "OY": Phoneme("vowel", 210, (570, 840, 2410), (400, 2000, 2550)),
     # Consonants: after Klatt (1980), tables II and III
     "W": Phoneme("glide", 75, (290, 610, 2150)),
     "Y": Phoneme("glide", 70, (260, 2070, 3020)),
@@ -127,7 +128,7 @@ WORDS = {
     "boat": "B OW T", "cheese": "CH IY Z", "dog": "D AO G", "fish": "F IH SH", "game": "G EY M",
     "house": "HH AW S", "jam": "JH AE M", "kite": "K AY T", "lamp": "L AE M P", "moon": "M UW N",
     "nurse": "N ER S", "path": "P AE TH", "red": "R EH D", "sun": "S AH N", "ten": "T EH N",
-    "thumb": "TH AH M", "voice": "V AO IY S", "wave": "W EY V", "yes": "Y EH S", "zoo": "Z UW",
+    "thumb": "TH AH M", "voice": "V OY S", "wave": "W EY V", "yes": "Y EH S", "zoo": "Z UW",
 }
 # fmt: on
 
@@ -148,8 +149,8 @@ class Voice(NamedTuple):
 VOICES = {
     "SA": Voice(187, 1.11, 8, 1.0, 1.00, 0.95, -29, -66),
     "SB": Voice(203, 1.14, 6, 1.2, 0.96, 1.05, -27, -68),
-    "SC": Voice(112, 1.04, 7, 0.9, 1.05, 0.90, -28, -65),
-    "SD": Voice(128, 1.07, 8, 1.3, 1.08, 1.00, -28, -67),
+    "SC": Voice(112, 1.04, 7, 0.9, 1.02, 0.90, -28, -65),
+    "SD": Voice(128, 1.07, 8, 1.3, 1.04, 1.00, -28, -67),
 }
 
 
@@ -175,8 +176,8 @@ RULES = {
     "jitter":     ((0.8,   1.8,   0.8,   0.7,  0.4,  1.0,   0.6), "x", 0.0,  .14,  (0.1, 4)),
     "shimmer":    ((3.0,   4.0,   1.5,   1.5,  0.8,  3.0,   1.2), "x", 0.0,  .14,  (0.3, 9)),
     # duration of the clip, and again of the last word, relative to neutral
-    "duration":   ((.86,  1.17,   .80,   .94,  1.0,  .95,  1.15), "x", .04,  .04,  (0.6, 1.5)),
-    "last":       ((.95,  1.20,   .92,  1.00,  1.0, 1.15,  1.10), "x", 0.0,  .04,  (0.7, 1.5)),
+    "duration":   ((.86,  1.17,   .80,   .94,  1.0,  .95,  1.15), "x", .04,  .04,  (0.6, 1.25)),
+    "last":       ((.95,  1.20,   .92,  1.00,  1.0, 1.15,  1.10), "x", 0.0,  .04,  (0.7, 1.25)),
     # dB above neutral; dB lost at 3 kHz (more is duller); open part of a glottal cycle
     "level":      ((9.3,   1.9,   7.0,   6.8,  0.0,  3.8,   0.5), "+", 1.1,  1.1,  (-9, 14)),
     "tilt":       ((-14.,  -6.,   -9.,  -8.0,  0.0, -9.0,  12.0), "+", 0.9,  0.9,  (-25, 20)),
@@ -289,7 +290,7 @@ def _seconds(phoneme, last, clip):
     stretch = 1.0
     if last:
         stretch = 1.45 * clip.last if phoneme.kind == "vowel" else 1.15
-    return 1.43e-3 * phoneme.ms * clip.duration * stretch
+    return 1.38e-3 * phoneme.ms * clip.duration * stretch
 
 
 def _tracks(segments, clip, times):

@@ -117,9 +117,11 @@ def plot_confusion(matrix, emotions, *, ax=None):
     -----
     Notebook: 04_lstm_train.
     """
-    ax = ax or plt.subplots(figsize=(5, 4), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(6, 4.5), layout="constrained")[1]
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
     names = {"xticklabels": emotions, "yticklabels": emotions}
     sns.heatmap(shares, annot=matrix, fmt="d", cmap="Blues", vmin=0, vmax=1, ax=ax, **names)
+    ax.tick_params(axis="y", rotation=0)
+    ax.tick_params(axis="x", rotation=45)
     ax.set(xlabel="predicted emotion", ylabel="true emotion", title="Confusion matrix")
     return ax

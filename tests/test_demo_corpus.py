@@ -15,10 +15,10 @@ from ser_utils.demo_corpus import EMOTIONS, SAMPLE_RATE, VOICES, WORDS, synthesi
 
 # clip: digest of its 16-bit samples, their number, and those at 10000, 15000 ... 35000
 CLIPS = {
-    ("boat", "angry", "SA"): ("85858cd57c21a1f5", 37718, [-857, -27, 77, 3150, -3627, 3]),
-    ("cheese", "ps", "SB"): ("4f2753fa6c0c0c05", 43056, [-7798, 764, -9344, -13, 4424, 8316]),
-    ("house", "sad", "SC"): ("d84bf0b01e32f863", 60600, [-2759, 217, -21, 974, 164, -1706]),
-    ("lamp", "disgust", "SD"): ("ace8d4c7f69139bf", 57893, [3153, -551, -722, -40, 79, -1078]),
+    ("boat", "angry", "SA"): ("6e759294e4af95a2", 36635, [-844, -672, 204, 8224, 1838, -7]),
+    ("cheese", "ps", "SB"): ("f00c36631e0da656", 41758, [5113, 2760, 5755, -7, 1836, 3381]),
+    ("house", "sad", "SC"): ("c558269a1c97f541", 57108, [-1442, -207, 2569, 2850, 3, -1532]),
+    ("lamp", "disgust", "SD"): ("e297e6ef7c9f827d", 54078, [2670, -2502, -2726, 1333, 688, -1100]),
 }
 N_SMALL = 3 * 7
 
