@@ -97,8 +97,8 @@ def plot_history(history, *, metric="accuracy", ax=None):
     ax.plot(epochs, history[metric], color="#0072B2", label="training")
     ax.plot(epochs, history[f"val_{metric}"], color="#D55E00", ls="--", label="validation")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    unit = "share of clips" if metric == "accuracy" else "cross-entropy (nats)"
-    ax.set(xlabel="epoch", ylabel=f"{metric} ({unit})".replace(" (nats))", ", nats)"))
+    unit = {"accuracy": "share of clips", "loss": "cross-entropy, nats"}[metric]
+    ax.set(xlabel="epoch", ylabel=f"{metric} ({unit})", title=metric.capitalize())
     ax.legend()
     return ax
 
