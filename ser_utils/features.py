@@ -14,6 +14,8 @@ from zipfile import BadZipFile
 import librosa
 import numpy as np
 import pandas as pd
+import scipy
+from numpy.lib.stride_tricks import sliding_window_view
 
 from .audio import AudioError, load_audio, map_clips, progress_bar
 from .dataset import output_dir
@@ -91,9 +93,10 @@ class CorpusFeatures(NamedTuple):
 
 
 @lru_cache
-def _mel_filters(sr, n_fft, n_mels):
-    # librosa.feature.mfcc builds these anew for each clip, a third of its time.
-    return librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels)
+def _window_and_filters(sr, n_fft, n_mels):
+    """Hann window and mel filters, made once: librosa makes them anew for each clip."""
+    filters = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels)
+    return np.hanning(n_fft + 1)[:-1].astype(np.float32), filters
 
 
 def extract_features(y, *, config=None):
@@ -120,7 +123,8 @@ def extract_features(y, *, config=None):
     Notes
     -----
     Davis and Mermelstein (1980): power spectrum, mel bands, decibels, discrete cosine transform.
-    Equals ``librosa.feature.mfcc`` and keeps its filterbank. Built up by hand in notebook 03_mfcc.
+    Equals ``librosa.feature.mfcc``. Own code, because these lines are what notebook 03_mfcc builds
+    up by hand, and because frames in rows are transformed several times faster than in columns.
     """
     config = config or FeatureConfig()
     y = np.asarray(y, dtype=np.float32)
@@ -129,10 +133,15 @@ def extract_features(y, *, config=None):
             None,
             f"a waveform of shape {y.shape} cannot be used; it must be mono, not empty and finite.",
         )
-    power = np.abs(librosa.stft(y, n_fft=config.n_fft, hop_length=config.hop_length)) ** 2
-    mel = _mel_filters(config.sr, config.n_fft, config.n_mels) @ power
-    mfcc = librosa.feature.mfcc(S=librosa.power_to_db(mel), n_mfcc=config.n_mfcc)
-    return mfcc.mean(axis=1) if config.time_average else np.ascontiguousarray(mfcc.T)
+    window, filters = _window_and_filters(config.sr, config.n_fft, config.n_mels)
+    padded = np.pad(y, config.n_fft // 2)  # so that the first frame is centred on sample 0
+    frames = sliding_window_view(padded, config.n_fft)[:: config.hop_length]
+    spectrum = scipy.fft.rfft(frames * window)
+    power = spectrum.real**2 + spectrum.imag**2  # a third of the time of abs(spectrum)**2
+    decibels = 10 * np.log10(np.maximum(power @ filters.T, 1e-10))
+    decibels = np.maximum(decibels, decibels.max() - 80)
+    mfcc = scipy.fft.dct(decibels, norm="ortho")[:, : config.n_mfcc]
+    return mfcc.mean(axis=0) if config.time_average else mfcc
 
 
 def _extract_file(path, *, config):

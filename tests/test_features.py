@@ -79,7 +79,6 @@ def test_louder_moves_coefficient_0_only():
     np.testing.assert_allclose(change[:, 1:], 0, atol=1e-2)
 
 
-@pytest.mark.filterwarnings("ignore:n_fft=512 is too large")  # librosa, on clips under 32 ms
 @settings(max_examples=50, deadline=None)
 @given(arrays(np.float32, st.integers(1, 5000), elements=st.floats(-1, 1, width=32)))
 def test_any_finite_waveform_has_finite_features(y):
