@@ -16,9 +16,18 @@ import time
 
 import librosa
 import numpy as np
-import soundfile as sf
+import scipy
+import soxr
+from numpy.lib.stride_tricks import sliding_window_view
 
-from ser_utils import REFERENCE_CONFIG, data_dir, extract_corpus, import_keras, scan_corpus
+from ser_utils import (
+    REFERENCE_CONFIG,
+    data_dir,
+    extract_corpus,
+    import_keras,
+    load_audio,
+    scan_corpus,
+)
 
 THREADS = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
 
@@ -40,14 +49,15 @@ def reference_loop(paths):
 
 def floor(paths):
     """Seconds, on one core, of the work that cannot be left out."""
-
-    def decode():
-        return [sf.read(path, dtype="float32") for path in paths]
-
-    sounds, decoding = timed(decode)
-    settings = {"orig_sr": sounds[0][1], "target_sr": 22050}
-    waves, resampling = timed(lambda: [librosa.resample(y, **settings) for y, _ in sounds])
-    _, transforming = timed(lambda: [librosa.stft(y) for y in waves])
+    config, half = REFERENCE_CONFIG, REFERENCE_CONFIG.n_fft // 2
+    settings = {"sr": None, "offset": config.offset, "duration": config.duration}
+    sounds, decoding = timed(lambda: [load_audio(path, **settings) for path in paths])
+    waves, resampling = timed(lambda: [soxr.resample(y, sr, config.sr) for y, sr in sounds])
+    frames = [
+        np.array(sliding_window_view(np.pad(y, half), config.n_fft)[:: config.hop_length])
+        for y in waves
+    ]
+    _, transforming = timed(lambda: [scipy.fft.rfft(each) for each in frames])
     return {"decode": decoding, "resample": resampling, "Fourier transform": transforming}
 
 
