@@ -37,7 +37,7 @@ import soundfile as sf
 
 from . import audio
 
-DEMO_VERSION = "1"
+DEMO_VERSION = "1"  # raise it with any change below: then the corpus is made again
 SAMPLE_RATE = 22050  # Hz
 PEAK = 0.965  # no sample is larger
 
