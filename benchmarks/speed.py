@@ -53,11 +53,13 @@ def floor(paths):
     settings = {"sr": None, "offset": config.offset, "duration": config.duration}
     sounds, decoding = timed(lambda: [load_audio(path, **settings) for path in paths])
     waves, resampling = timed(lambda: [soxr.resample(y, sr, config.sr) for y, sr in sounds])
-    frames = [
-        np.array(sliding_window_view(np.pad(y, half), config.n_fft)[:: config.hop_length])
-        for y in waves
-    ]
-    _, transforming = timed(lambda: [scipy.fft.rfft(each) for each in frames])
+
+    def transform():
+        for y in waves:
+            frames = sliding_window_view(np.pad(y, half), config.n_fft)[:: config.hop_length]
+            scipy.fft.rfft(np.array(frames))
+
+    _, transforming = timed(transform)
     return {"decode": decoding, "resample": resampling, "Fourier transform": transforming}
 
 

