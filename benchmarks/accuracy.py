@@ -87,7 +87,8 @@ def main():
         rows = fit(model, protocol, seed, corpus, arguments.epochs)
         rows[FIT] = key
         rows["date"], rows["commit"] = datetime.date.today(), commit
-        pd.concat([record, rows]).to_csv(RECORD, index=False)
+        rows = rows[[*FIT, *rows.columns.drop(FIT)]]
+        rows.to_csv(RECORD, mode="a", header=not RECORD.exists(), index=False)
         print(*key, f"{rows['val_accuracy'].iloc[-1]:.4f}", flush=True)
     record = pd.read_csv(RECORD)
     last = record[(record["corpus"] == name) & (record["epoch"] == arguments.epochs)]

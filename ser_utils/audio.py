@@ -149,7 +149,7 @@ def load_audio(path, *, sr=16000, offset=0.0, duration=None):
         except sf.LibsndfileError:
             raise AudioError(path, "the sound cannot be decoded; fetch it again.") from None
     if len(y) < 0.99 * length:  # seeking in an MP3 may miss by a few samples
-        raise AudioError(path, f"the file is cut short: {len(y)} of {length} samples are there.")
+        raise AudioError(path, f"cut short: only {len(y)} of {length} samples; fetch it again.")
     if not np.isfinite(y).all():
         raise AudioError(path, "the sound holds NaN or infinite samples; export it again.")
     if sr is None or sr == native_sr:
