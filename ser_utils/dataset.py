@@ -6,10 +6,11 @@ Notebook: 01_load.
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from .audio import AUDIO_SUFFIXES, AudioError, audio_info
+from .audio import AUDIO_SUFFIXES, AudioError, audio_info, progress_bar
 from .demo_corpus import EMOTIONS as DEMO_EMOTIONS
 from .demo_corpus import make_demo_corpus
 
@@ -26,11 +27,59 @@ EMOTION_ALIASES = {
     "sadness": "sad",
     "surprised": "surprise",
 }
-SPEAKER_ALIASES = {"OA": "OAF"}  # TESS: OA_bite_neutral is a typing error, not a third speaker
-TESS_NAME = re.compile(
-    r"(?P<speaker>[A-Z]{2,4})_(?P<text>.+)_(?P<emotion>angry|disgust|fear|happy|neutral|ps|sad)"
-)
+# Typing errors in official names: OA is no third speaker of TESS, X no intensity of CREMA-D.
+NAME_ALIASES = {"OA_bite_neutral": "OAF_bite_neutral", "1040_ITH_SAD_X": "1040_ITH_SAD_XX"}
 COLUMNS = ["path", "emotion", "speaker", "text", "corpus"]
+
+
+class Scheme(NamedTuple):
+    """How a corpus writes its labels into the names of its files.
+
+    Parameters
+    ----------
+    pattern : str
+        Regular expression of the end of a path, without suffix; its groups become columns.
+    codes : str
+        What ``emotion`` may be there, and what that is in the shared vocabulary.
+    example : str
+        One path, for messages.
+    """
+
+    pattern: str
+    codes: str
+    example: str
+
+
+# The rules are those on the pages of the corpora, which README.md names.
+SCHEMES = {
+    "tess": Scheme(
+        r"(?P<speaker>[A-Z]{2,4})_(?P<text>[^/]+)_(?P<emotion>[a-z]+)",
+        "angry:angry disgust:disgust fear:fear happy:happy neutral:neutral ps:ps sad:sad",
+        "OAF_angry/OAF_back_angry.wav",
+    ),
+    "ravdess": Scheme(  # 03-01 means sound alone, spoken
+        r"03-01-(?P<emotion>\d\d)-(?P<intensity>\d\d)-(?P<statement>(?P<text>\d\d))"
+        r"-(?P<repetition>\d\d)-(?P<actor>(?P<speaker>\d\d))",
+        "01:neutral 02:calm 03:happy 04:sad 05:angry 06:fear 07:disgust 08:surprise",
+        "Actor_16/03-01-05-02-01-02-16.wav",
+    ),
+    "emodb": Scheme(  # Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral
+        r"(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<emotion>[A-Z])[a-z]?",
+        "W:angry L:bored E:disgust A:fear F:happy T:sad N:neutral",
+        "03a01Fa.wav",
+    ),
+    "savee": Scheme(  # sentence 04 of anger is another one than 04 of fear, hence no text
+        r"(?P<speaker>DC|JE|JK|KL)[_/](?P<emotion>[a-z]{1,2})(?P<sentence>\d\d)",
+        "a:angry d:disgust f:fear h:happy n:neutral sa:sad su:surprise",
+        "DC_a01.wav or DC/a01.wav",
+    ),
+    "cremad": Scheme(
+        r"(?P<speaker>\d{4})_(?P<text>[A-Z]{3})_(?P<emotion>[A-Z]{3})_(?P<intensity>[A-Z]{2})",
+        "ANG:angry DIS:disgust FEA:fear HAP:happy NEU:neutral SAD:sad",
+        "1001_DFA_ANG_XX.wav",
+    ),
+    "folders": Scheme("", "", "angry/anything.wav, one folder per emotion"),
+}
 
 
 class CorpusError(ValueError):
@@ -95,78 +144,201 @@ def output_dir():
 
 
 def _walk(root):
-    """Yield every file under ``root``, each real folder once (a link may lead back up)."""
+    """Yield every file under ``root`` as a path from there, each real folder once."""
     seen = set()
     for folder, subfolders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen:
+        if real in seen:  # a link may lead back up
             subfolders.clear()
             continue
         seen.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        below = Path(folder).relative_to(root).as_posix()
+        prefix = "" if below == "." else f"{below}/"
+        yield from (prefix + name for name in sorted(names) if not name.startswith("."))
 
 
-def _emotion_name(folder):
-    """Spell a folder's name in the shared vocabulary, ``Pleasant surprise`` as ``ps``."""
-    name = re.sub(r"[\s-]+", "_", folder.strip().lower())
+def emotion_name(name):
+    """Spell an emotion in the shared vocabulary, ``Pleasant surprise`` as ``ps``."""
+    name = re.sub(r"[\s-]+", "_", name.strip().lower())
     return EMOTION_ALIASES.get(name, name)
 
 
-def _read_tess(path, root):
-    """Read ``OAF_back_angry.wav``: speaker, word, emotion."""
-    match = TESS_NAME.fullmatch(path.stem)
-    if not match:
-        return None
-    speaker = match["speaker"]
-    return match["emotion"], SPEAKER_ALIASES.get(speaker, speaker), match["text"]
+def folder_emotion(path):
+    """Find the emotion that the folders of a clip tell, the nearest known one.
+
+    Parameters
+    ----------
+    path : str
+        The clip, counting from the corpus root: ``OAF_Fear/OAF_back_fear.wav``.
+
+    Returns
+    -------
+    str or None
+        In the shared vocabulary; None if no folder is named after a known emotion.
+    """
+    for folder in reversed(path.split("/")[:-1]):
+        for name in (folder, re.sub(r"^[A-Z]{2,4}_", "", folder)):  # with and without the speaker
+            if emotion_name(name) in EMOTIONS:
+                return emotion_name(name)
+    return None
 
 
-def _read_folders(path, root):
+def _read_names(paths, root, scheme):
+    """Read the labels in the end of each path; None where a path does not fit the scheme."""
+    pattern = re.compile(rf"(?:^|/)({SCHEMES[scheme].pattern})$")
+    codes = dict(code.split(":") for code in SCHEMES[scheme].codes.split())
+    labels = []
+    for path in paths:  # the name of the root counts: it may be the speaker
+        folder, name = os.path.split(os.path.splitext(f"{root.name}/{path}")[0])
+        match = pattern.search(f"{folder}/{NAME_ALIASES.get(name, name)}")
+        emotion = match and codes.get(match["emotion"])
+        found = match.groupdict() | {"emotion": emotion, "name": match[1]} if emotion else None
+        labels.append(found)
+    return labels
+
+
+def _read_folders(paths):
     """Read ``angry/any.wav``: the nearest known emotion above the file, else the top folder."""
-    folders = [_emotion_name(folder) for folder in path.relative_to(root).parts[:-1]]
-    known = [name for name in folders if name in EMOTIONS]
-    if not folders:
-        return None
-    return (known or folders[:1])[-1], pd.NA, pd.NA
+    labels = []
+    for path in paths:
+        top, *below = path.split("/")
+        emotion = folder_emotion(path) or emotion_name(top)
+        labels.append({"emotion": emotion} if below else None)
+    return labels
 
 
-SCHEMES = {
-    "tess": (_read_tess, "TESS names such as OAF_angry/OAF_back_angry.wav"),
-    "folders": (_read_folders, "one folder per emotion such as angry/anything.wav"),
-}
+def _read_labels(paths, root, scheme):
+    """Read the labels of every path by one scheme."""
+    if scheme == "folders":
+        return _read_folders(paths)
+    return _read_names(paths, root, scheme)
 
 
 def _detect_scheme(paths, root):
     """Name the scheme that fits most files; a folder scheme needs one known emotion at least."""
-    if sum(_read_tess(path, root) is not None for path in paths) > len(paths) / 2:
-        return "tess"
-    labels = {(_read_folders(path, root) or [None])[0] for path in paths}
-    if labels & set(EMOTIONS):
+    for scheme in SCHEMES:
+        fitting = sum(labels is not None for labels in _read_labels(paths, root, scheme))
+        if scheme != "folders" and fitting > len(paths) / 2:
+            return scheme
+    if any(folder_emotion(path) for path in paths):
         return "folders"
-    expected = "; ".join(f"{name}: {example}" for name, (_, example) in SCHEMES.items())
+    expected = "; ".join(f"{name}: {known.example}" for name, known in SCHEMES.items())
     raise CorpusError(
-        f"The naming scheme of {root} is not known (found {paths[0].relative_to(root)}); known "
-        f"schemes are {expected}. Rename the files or folders, or force one with scheme=."
+        f"The naming scheme of {root} is not known (found {paths[0]}); known schemes are "
+        f"{expected}. Rename the files or folders, or force one with scheme=."
     )
 
 
-def scan_corpus(root, *, scheme=None):
+def _copy_of(path, labels, root, known):
+    """Name the file that ``path`` is a second copy of, None if it is the first."""
+    if "name" in labels:  # the whole label is in the name, so one name is one clip
+        return known.setdefault(labels["name"], path)
+    known[path] = path
+    parts = path.split("/")
+    for i in range(1, len(parts)):
+        inner = "/".join(parts[i:])
+        if inner in known and (root / inner).stat().st_size == (root / path).stat().st_size:
+            return inner
+    return path
+
+
+def _conflict(emotion, path):
+    """Say how the name of a clip and its folder disagree, None if they do not."""
+    folder = folder_emotion(path)
+    if folder is None or emotion == folder or {emotion, folder} == {"ps", "surprise"}:
+        return None  # some mirrors of TESS call ps surprise
+    return f"the name says {emotion}, the folder {folder}"
+
+
+def _scan_folder(root, scheme, trust):
+    """Read one corpus: rows of the table, what was left out, and what disagrees and was kept."""
+    files = list(progress_bar(_walk(root), desc="scan", delay=2))
+    audio = [path for path in files if path.lower().endswith(AUDIO_SUFFIXES)]
+    if not audio:
+        raise CorpusError(
+            f"{root} holds {len(files)} files and none of them is audio "
+            f"({', '.join(AUDIO_SUFFIXES)}); point SER_DATA_DIR at the folder of a corpus."
+        )
+    skipped = [(path, "not audio") for path in files if not path.lower().endswith(AUDIO_SUFFIXES)]
+    audio.sort(key=lambda path: (path.count("/"), path))  # of two copies the upper one stays
+    rows, conflicts, known = [], [], {}
+    scheme = scheme or _detect_scheme(audio, root)
+    for path, labels in zip(audio, _read_labels(audio, root, scheme), strict=True):
+        if labels is None:
+            skipped.append((path, "its name does not fit the others"))
+        elif (first := _copy_of(path, labels, root, known)) != path:
+            skipped.append((path, f"second copy of {first}"))
+        elif (conflict := _conflict(labels["emotion"], path)) and trust is None:
+            skipped.append((path, conflict))
+        else:
+            if conflict:
+                conflicts.append((path, conflict))
+                labels["emotion"] = folder_emotion(path) if trust == "folder" else labels["emotion"]
+            rows.append(labels | {"path": os.path.join(root, path)})
+    return rows, skipped, conflicts
+
+
+def _scan_csv(file):
+    """Read a table of path, emotion and whatever else; paths count from its folder."""
+    try:
+        table = pd.read_csv(file, dtype="string", encoding="utf-8-sig", skipinitialspace=True)
+    except (OSError, ValueError) as error:  # pandas' errors of parsing are ValueErrors
+        raise CorpusError(f"{file} cannot be read as a CSV table: {error}") from None
+    if not {"path", "emotion"} <= set(table.columns):
+        raise CorpusError(
+            f"{file} has the columns {', '.join(table.columns)}; it needs path,emotion and may "
+            "have speaker,text, separated by commas."
+        )
+    rows, skipped, seen = [], [], set()
+    for row in table.to_dict("records"):
+        if pd.isna(row["path"]) or pd.isna(row["emotion"]):
+            skipped.append((str(row["path"]), "its row names no path or no emotion"))
+            continue
+        path = Path(os.path.normpath(file.parent / row["path"]))
+        if path in seen or not path.is_file():
+            reason = "named in two rows" if path in seen else "there is no such file"
+            skipped.append((row["path"], reason))
+            continue
+        seen.add(path)
+        rows.append(row | {"path": str(path), "emotion": emotion_name(row["emotion"])})
+    return rows, skipped, []
+
+
+def _scan(root, scheme, trust):
+    """Read a folder or a CSV table."""
+    if root.is_dir():
+        return _scan_folder(root, scheme, trust)
+    if root.is_file() and root.suffix.lower() == ".csv":
+        return _scan_csv(root)
+    what = "is a file, not a folder or a CSV table" if root.exists() else "does not exist"
+    raise CorpusError(f"{root} {what}; point SER_DATA_DIR at the folder of a corpus.")
+
+
+def scan_corpus(root, *, scheme=None, emotions=None, trust=None):
     """Find the clips of a corpus and read their labels from file or folder names.
 
     Parameters
     ----------
-    root : str or Path
-        Folder of the corpus; its subfolders are searched, links followed.
-    scheme : {"tess", "folders"}, optional
+    root : str or Path, or list of them
+        Folder of the corpus; its subfolders are searched, links followed. Or a CSV file with the
+        columns ``path,emotion`` and, if known, ``speaker,text``. Of several roots one table is
+        made, and as speakers of two corpora may share a name, they become ``emodb/03``.
+    scheme : {"tess", "ravdess", "emodb", "savee", "cremad", "folders"}, optional
         Naming scheme; None recognises it. ``folders`` takes one folder per emotion.
+    emotions : dict of str to str or None, optional
+        Emotions to rename, such as ``{"ps": "surprise"}``; None instead of a name leaves one out.
+    trust : {"name", "folder"}, optional
+        Whose emotion counts where name and folder disagree; None leaves such a clip out.
 
     Returns
     -------
     pd.DataFrame
-        One row a clip, sorted by path: ``path``, ``emotion``, ``speaker``, ``text``, ``corpus``;
-        speaker and text are ``<NA>`` where names do not tell. ``attrs["root"]`` is the corpus
-        root and ``attrs["skipped"]`` lists ``(path, reason)`` of every file left out.
+        One row a clip, sorted by path: ``path``, ``emotion``, ``speaker``, ``text``, ``corpus``,
+        and what else the names tell (RAVDESS: ``intensity``, ``statement``, ``repetition``,
+        ``actor``, as numbered there); ``<NA>`` where they do not. ``attrs["root"]`` is the corpus
+        root, ``attrs["skipped"]`` lists ``(path, reason)`` of every file left out, and
+        ``attrs["conflicts"]`` the clips kept although name and folder disagree.
 
     Raises
     ------
@@ -175,47 +347,70 @@ def scan_corpus(root, *, scheme=None):
 
     Notes
     -----
-    Only names are read here, no sound. Notebook: 01_load.
+    Only names are read here, no sound. A file with the name of another one in a corpus whose
+    names hold the labels, or in a copy of the corpus inside itself, is a second copy.
+    Notebook: 01_load.
     """
-    root = Path(os.path.abspath(root))
     if scheme not in (None, *SCHEMES):
         raise CorpusError(f"scheme={scheme!r} is not known; use one of {', '.join(SCHEMES)}.")
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise CorpusError(f"{root} {what}; point SER_DATA_DIR at the folder of a corpus.")
-    files = list(_walk(root))
-    audio = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
-    if not audio:
-        raise CorpusError(
-            f"{root} holds {len(files)} files and none of them is audio "
-            f"({', '.join(AUDIO_SUFFIXES)}); point SER_DATA_DIR at the folder of a corpus."
-        )
-    scheme = scheme or _detect_scheme(audio, root)
-    read, example = SCHEMES[scheme]
-    rows, skipped = [], []
-    for path in files:
-        if path.suffix.lower() not in AUDIO_SUFFIXES:
-            skipped.append((str(path.relative_to(root)), "not audio"))
-        elif labels := read(path, root):
-            rows.append((str(path), *labels, root.name))
-        else:
-            skipped.append((str(path.relative_to(root)), f"does not fit {example}"))
-    return _table(rows, skipped, root)
+    if trust not in (None, "name", "folder"):
+        raise CorpusError(f'trust={trust!r} is not known; use "name", "folder" or None.')
+    roots = [root] if isinstance(root, str | os.PathLike) else list(root)
+    roots = [Path(os.path.abspath(root)) for root in roots]
+    tables = [_table(root, *_scan(root, scheme, trust)) for root in roots]
+    clips = tables[0] if len(roots) == 1 else _join(tables, roots)
+    return _choose_emotions(clips, emotions or {})
 
 
-def _table(rows, skipped, root):
-    """Build the table of clips, and say once what is unusual about it."""
-    clips = pd.DataFrame(rows, columns=COLUMNS).astype({"speaker": "string", "text": "string"})
-    if clips.empty:
-        raise CorpusError(f"No file in {root} has a label; first: {skipped[0]}.")
+def _table(root, rows, skipped, conflicts):
+    """Build the table of one corpus."""
+    if not rows:
+        raise CorpusError(f"No file in {root} has a label; first: {': '.join(skipped[0])}.")
+    clips = pd.DataFrame(rows).drop(columns="name", errors="ignore").assign(corpus=root.stem)
+    others = [column for column in clips.columns if column not in COLUMNS]
+    clips = clips.reindex(columns=[*COLUMNS, *others]).sort_values("path", ignore_index=True)
+    clips = clips.astype({column: "string" for column in ["speaker", "text", *others]})
+    folder = str(root if root.is_dir() else root.parent)
+    clips.attrs = {"root": folder, "skipped": skipped, "conflicts": conflicts}
+    return clips
+
+
+def _join(tables, roots):
+    """Put several corpora into one table, with speakers that cannot be mixed up."""
+    names = [clips["corpus"].iloc[0] for clips in tables]
+    if len(set(names)) < len(names):
+        raise CorpusError(f"Two corpora have one name ({', '.join(names)}); rename a folder.")
+    top = os.path.commonpath(roots)
+    attrs = {"root": top, "skipped": [], "conflicts": []}
+    for clips in tables:
+        for kind in ("skipped", "conflicts"):
+            for path, reason in clips.attrs[kind]:
+                attrs[kind].append((os.path.relpath(Path(clips.attrs["root"], path), top), reason))
+    clips = pd.concat(
+        [clips.assign(speaker=clips["corpus"] + "/" + clips["speaker"]) for clips in tables]
+    )
     clips = clips.sort_values("path", ignore_index=True)
-    clips.attrs = {"root": str(root), "skipped": skipped}
+    if clips["path"].duplicated().any():
+        raise CorpusError(f"One corpus lies inside another: {', '.join(map(str, roots))}.")
+    clips.attrs = attrs
+    return clips
+
+
+def _choose_emotions(clips, emotions):
+    """Rename emotions or leave them out as told, and say once what is unusual about a table."""
+    unused = sorted(set(emotions) - set(clips["emotion"]))
+    if unused:
+        found = ", ".join(sorted(set(clips["emotion"])))
+        raise CorpusError(f"emotions= names {', '.join(unused)}; the corpus has {found}.")
+    renamed = clips["emotion"].map(lambda emotion: emotions.get(emotion, emotion))
+    clips = clips.assign(emotion=renamed).dropna(subset="emotion").reset_index(drop=True)
     unknown = sorted(set(clips["emotion"]) - set(EMOTIONS))
     if unknown:
         print(f"Emotions outside the shared vocabulary, kept as they are: {', '.join(unknown)}")
-    unlabelled = [path for path, reason in skipped if reason != "not audio"]
-    if unlabelled:
-        print(f'{len(unlabelled)} audio files left out, listed in attrs["skipped"]')
+    left_out = [skipped for skipped in clips.attrs["skipped"] if skipped[1] != "not audio"]
+    if left_out:
+        first = ": ".join(left_out[0])
+        print(f'{len(left_out)} audio files left out, listed in attrs["skipped"]; first: {first}')
     return clips
 
 

@@ -624,7 +624,7 @@ def _make(root, n_jobs):
     parts.mkdir(exist_ok=True)
     try:
         make_clip = functools.partial(_make_clip, making=making, parts=parts)
-        audio.map_clips(make_clip, _clip_names(), desc="demo corpus", n_jobs=n_jobs)
+        list(audio.map_clips(make_clip, _clip_names(), desc="demo corpus", n_jobs=n_jobs))
         _write(making / "README.txt", README.encode(), parts)
         os.rename(making, root)
     except OSError:
