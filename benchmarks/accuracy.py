@@ -15,11 +15,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 
 from ser_utils import (
     REFERENCE_CONFIG,
     build_lstm,
+    clip_batches,
     data_dir,
+    drop_flagged,
     extract_corpus,
     import_keras,
     scan_corpus,
@@ -51,16 +54,19 @@ def prepare(model, protocol, seed, corpus):
         X = X[..., None]
         network = build_lstm((X.shape[1], 1), len(emotions))
     else:
-        normalization = keras.layers.Normalization()
-        normalization.adapt(np.concatenate([X[i, : n_frames[i]] for i in train]))
+        scaler = StandardScaler()
+        for i in train:
+            scaler.partial_fit(X[i, : n_frames[i]])
+        normalization = keras.layers.Normalization(mean=scaler.mean_, variance=scaler.var_)
         network = build_lstm((None, X.shape[2]), len(emotions), normalization=normalization)
-    return network, {"x": X[train], "y": Y[train], "validation_data": (X[valid], Y[valid])}
+    batches = clip_batches(X, Y, train, seed=seed)
+    return network, {"x": batches, "validation_data": clip_batches(X, Y, valid), "shuffle": False}
 
 
 def fit(model, protocol, seed, corpus, epochs):
     """Train one model as notebook 04 does; return a row for each epoch."""
     network, data = prepare(model, protocol, seed, corpus)
-    history = network.fit(**data, epochs=epochs, batch_size=64, verbose=0).history
+    history = network.fit(**data, epochs=epochs, verbose=0).history
     return pd.DataFrame(history).round(4).assign(epoch=np.arange(1, epochs + 1))
 
 
@@ -69,7 +75,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=50)
     arguments = parser.parse_args()
-    corpus = scan_corpus(data_dir())
+    corpus = drop_flagged(scan_corpus(data_dir()))
     name = corpus["corpus"].iloc[0]
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True

@@ -89,7 +89,7 @@ def measure_training(corpus, seed):
 
     keras = import_keras()
     network, data = prepare("reference", "random", seed, corpus)
-    history, reference_seconds = timed(network.fit, **data, epochs=50, batch_size=64, verbose=0)
+    history, reference_seconds = timed(network.fit, **data, epochs=50, verbose=0)
     target = history.history["val_accuracy"][-1]
     network, data = prepare("sequence", "random", seed, corpus)
 
@@ -97,7 +97,7 @@ def measure_training(corpus, seed):
         def on_epoch_end(self, epoch, logs):
             self.model.stop_training = logs["val_accuracy"] >= target
 
-    settings = {"epochs": 50, "batch_size": 64, "verbose": 0, "callbacks": [Stop()]}
+    settings = {"epochs": 50, "verbose": 0, "callbacks": [Stop()]}
     history, seconds = timed(network.fit, **data, **settings)
     epochs, reached = len(history.epoch), history.history["val_accuracy"][-1]
     print(f"  seed {seed}: reference, 50 epochs {reference_seconds:.0f} s, last {target:.4f}")

@@ -18,6 +18,12 @@ from tqdm import tqdm
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
+# What is believed of a header or a sample, so that no file fills the memory or gives infinities.
+RATES = range(1000, 768001)  # Hz; resampling from 1 Hz would take gigabytes
+LONGEST = 2**28  # samples read in one call: 1 GB, 93 minutes at 48 kHz
+LOUDEST = 2.0**31  # of 32-bit integers saved as floats; squares of far larger numbers overflow
+BLOCK = 2**22  # samples decoded at once, all channels together
+
 
 class AudioError(ValueError):
     """A clip that cannot be used, with its path and the reason in one sentence.
@@ -38,6 +44,26 @@ class AudioError(ValueError):
         return f"{self.path}: {self.reason}" if self.path else self.reason
 
 
+class _Stream(sf.SoundFile):
+    """A file that soundfile does not seek in after each block, which would put noise in an MP3."""
+
+    def seekable(self):
+        return False
+
+
+def _fault(file):
+    """Say in one sentence what is wrong with the header of an open file; None if nothing is."""
+    if file.samplerate not in RATES:
+        return f"its sample rate, {file.samplerate} Hz, is not 1000 to 768000 Hz; export it again."
+    # libsndfile reads a cut WAV without complaint and mentions the lost bytes only in its log;
+    # sizes from 2 GB up are what programs write that stream and do not know the length.
+    m = re.search(r"data : (\d+) \(should be (\d+)\)", file.extra_info)
+    if m and int(m[2]) < int(m[1]) < 2**31 - 1:
+        return f"the file is cut short: {m[2]} of {m[1]} bytes of sound are there; fetch it again."
+    if not 0 < file.frames < 2**63 - 1:  # the latter: FLAC that was streamed
+        return "the file holds no samples or does not say how many; leave it out or convert it."
+
+
 def _open(path):
     """Open an audio file, or say in one sentence why that cannot be done."""
     if not Path(path).is_file():
@@ -45,25 +71,14 @@ def _open(path):
     if Path(path).stat().st_size == 0:
         raise AudioError(path, "the file is empty (0 bytes); fetch it again.")
     try:
-        file = sf.SoundFile(path)
-    except sf.LibsndfileError:
-        raise AudioError(
-            path,
-            f"this is not readable audio; {', '.join(AUDIO_SUFFIXES)} can be read, "
-            "other formats first need converting (ffmpeg -i clip.m4a clip.wav).",
-        ) from None
-    # libsndfile reads a cut WAV without complaint and mentions the lost bytes only in its log;
-    # sizes from 2 GB up are what programs write that stream and do not know the length.
-    cut = re.search(r"data : (\d+) \(should be (\d+)\)", file.extra_info)
-    if cut and int(cut[2]) < int(cut[1]) < 2**31 - 1:
+        file = _Stream(path)
+    except (sf.LibsndfileError, TypeError):  # TypeError: a .raw file has no header to read
+        reason = f"this is not readable audio; {', '.join(AUDIO_SUFFIXES)} can be read, "
+        reason += "other formats first need converting (ffmpeg -i clip.m4a clip.wav)."
+        raise AudioError(path, reason) from None
+    if fault := _fault(file):
         file.close()
-        reason = (
-            f"the file is cut short: {cut[2]} of {cut[1]} bytes of sound are there; fetch it again."
-        )
-        raise AudioError(path, reason)
-    if file.frames == 0:
-        file.close()
-        raise AudioError(path, "the file holds no samples; leave it out or record it again.")
+        raise AudioError(path, fault)
     return file
 
 
@@ -84,7 +99,7 @@ def audio_info(path):
     Raises
     ------
     AudioError
-        If the file is missing, empty, cut short (WAV) or not audio.
+        If the file is missing, empty, cut short (WAV), not audio, or of an absurd sample rate.
 
     Notes
     -----
@@ -97,6 +112,22 @@ def audio_info(path):
             "subtype": file.subtype,
             "seconds": file.frames / file.samplerate,
         }
+
+
+def _read_mono(file, length, path):
+    """Decode and mix down block by block, until the length is reached or the sound ends."""
+    y, n = np.empty(length, dtype=np.float32), 0  # takes no memory before it is written to
+    while n < length:
+        block = file.read(min(length - n, BLOCK // file.channels), "float32", always_2d=True)
+        if not len(block):
+            break
+        peak = max(block.max(), -block.min())
+        if not peak <= LOUDEST:  # so that NaN is refused, too
+            reason = f"a sample is {peak:g}; NaN, infinite ones and those beyond {LOUDEST:.0e}"
+            raise AudioError(path, f"{reason} are no sound (full scale is 1), export it again.")
+        block.mean(axis=1, out=y[n : n + len(block)])
+        n += len(block)
+    return y[:n]
 
 
 def load_audio(path, *, sr=16000, offset=0.0, duration=None):
@@ -123,7 +154,10 @@ def load_audio(path, *, sr=16000, offset=0.0, duration=None):
     Raises
     ------
     AudioError
-        If the file is missing, empty, cut short, not audio, not finite, or ends before ``offset``.
+        If the file is missing, empty, cut short, not audio, not finite, absurdly loud, fast, slow
+        or long, or ends before ``offset``.
+    ValueError
+        If ``offset`` is below 0 or ``duration`` not above it.
 
     Notes
     -----
@@ -132,26 +166,26 @@ def load_audio(path, *, sr=16000, offset=0.0, duration=None):
     because importing librosa's half of it costs every worker process a second.
     Notebook: 01_load.
     """
+    if not (offset >= 0 and (duration is None or duration > 0)):  # so that NaN is refused, too
+        raise ValueError(f"offset={offset} must be 0 s or more, duration={duration} above 0 s.")
     with _open(path) as file:
-        native_sr, start = file.samplerate, int(offset * file.samplerate)
+        native_sr, start = file.samplerate, int(min(offset * file.samplerate, file.frames))
         length = file.frames - start
         if duration is not None:
-            length = min(length, int(duration * native_sr))
+            length = int(min(length, duration * native_sr))
         if length <= 0:
-            raise AudioError(
-                path,
-                f"no sound after offset={offset:g} s, the clip lasts "
-                f"{file.frames / native_sr:.2f} s; use a smaller offset.",
-            )
+            reason = f"the clip lasts {file.frames / native_sr:.2f} s; use a smaller offset."
+            raise AudioError(path, f"no sound after offset={offset:g} s, {reason}")
+        longest = LONGEST // max(native_sr, sr or 0)
+        if length > longest * native_sr:
+            raise AudioError(path, f"over {longest} s are too long to read at once; give duration.")
         try:
             file.seek(start)
-            y = file.read(length, dtype="float32", always_2d=True).mean(axis=1)
+            y = _read_mono(file, length, path)
         except sf.LibsndfileError:
             raise AudioError(path, "the sound cannot be decoded; fetch it again.") from None
     if len(y) < 0.99 * length:  # seeking in an MP3 may miss by a few samples
         raise AudioError(path, f"cut short: only {len(y)} of {length} samples; fetch it again.")
-    if not np.isfinite(y).all():
-        raise AudioError(path, "the sound holds NaN or infinite samples; export it again.")
     if sr is None or sr == native_sr:
         return y, native_sr
     n_samples = math.ceil(len(y) * sr / native_sr)  # as librosa has it; soxr may be one short
@@ -200,7 +234,7 @@ def progress_bar(iterable=None, **kwargs):
     )
 
 
-def map_clips(function, clips, *, desc, n_jobs=-1):
+def map_clips(function, clips, *, desc, n_jobs=-1, done=0):
     """Apply a function to each clip, in parallel, with a progress bar.
 
     Parameters
@@ -213,16 +247,18 @@ def map_clips(function, clips, *, desc, n_jobs=-1):
         What is being done, shown before the bar.
     n_jobs : int
         Processes; -1 means all cores, 1 means none beside this one.
+    done : int
+        How many of the first clips are finished already and are passed over.
 
-    Returns
-    -------
-    list
-        The results, in the order of ``clips``.
+    Yields
+    ------
+    object
+        The results, in the order of ``clips``, as soon as they are there.
 
     Notes
     -----
     joblib's ``parallel_config`` chooses another backend.
     """
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-    results = parallel(joblib.delayed(function)(clip) for clip in clips)
-    return list(progress_bar(results, total=len(clips), desc=desc))
+    results = parallel(joblib.delayed(function)(clip) for clip in clips[done:])
+    yield from progress_bar(results, total=len(clips), initial=done, desc=desc)

@@ -6,21 +6,24 @@ Notebook: 03_mfcc.
 import hashlib
 import json
 import os
+import tempfile
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import librosa
 import numpy as np
 import pandas as pd
 import scipy
+from filelock import FileLock
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .audio import AudioError, load_audio, map_clips, progress_bar
-from .dataset import output_dir
+from .dataset import CorpusError, output_dir
 
-CACHE_VERSION = 1  # raise it when the same settings would give other figures
+CACHE_VERSION = 2  # raise it when the same settings would give other figures
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class CorpusFeatures(NamedTuple):
     Parameters
     ----------
     X : np.ndarray [shape=(n_clips, n_frames, n_mfcc) or (n_clips, n_mfcc), dtype=float32]
-        Features; clips shorter than the longest one are filled up with zeros at the end.
+        Features; clips shorter than the longest one are filled up with zeros at the end. From the
+        cache it is memory-mapped: only what is used is read, so it may be larger than memory.
     n_frames : np.ndarray [shape=(n_clips,), dtype=int]
         Frames of each clip before filling up.
     clips : pd.DataFrame
@@ -127,13 +131,17 @@ def extract_features(y, *, config=None):
     up by hand, and because frames in rows are transformed three times faster than in columns.
     """
     config = config or FeatureConfig()
+    return _mfcc(y, config, *_window_and_filters(config.sr, config.n_fft, config.n_mels))
+
+
+def _mfcc(y, config, window, filters):
+    """Do the work of `extract_features` with tables made beforehand."""
     y = np.asarray(y, dtype=np.float32)
     if y.ndim != 1 or not len(y) or not np.isfinite(y).all():
         raise AudioError(
             None,
             f"a waveform of shape {y.shape} cannot be used; it must be mono, not empty and finite.",
         )
-    window, filters = _window_and_filters(config.sr, config.n_fft, config.n_mels)
     padded = np.pad(y, config.n_fft // 2)  # so that the first frame is centred on sample 0
     frames = sliding_window_view(padded, config.n_fft)[:: config.hop_length]
     spectrum = scipy.fft.rfft(frames * window)
@@ -144,63 +152,127 @@ def extract_features(y, *, config=None):
     return mfcc.mean(axis=0) if config.time_average else mfcc
 
 
-def _extract_file(path, *, config):
+def _extract_file(path, *, config, tables):
     """Features of one file, or the reason why there are none."""
     try:
         y, _ = load_audio(path, sr=config.sr, offset=config.offset, duration=config.duration)
         if not y.any():
             raise AudioError(path, "the clip is silent, every sample is zero; leave it out.")
-        return extract_features(y, config=config)
+        return np.atleast_2d(_mfcc(y, config, *tables))  # a time average is one row
     except AudioError as error:
-        return error
+        return error.reason
 
 
 def _cache_key(clips, config):
     """Name a cache by clips (path, size, time of change), settings and library version."""
-    files = [(path, os.stat(path) if os.path.exists(path) else None) for path in clips["path"]]
-    stamps = [(path, file and (file.st_size, file.st_mtime_ns)) for path, file in files]
-    key = [CACHE_VERSION, librosa.__version__, asdict(config), stamps]
-    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([CACHE_VERSION, librosa.__version__, asdict(config)]).encode())
+    for path in clips["path"]:
+        file = os.stat(path) if os.path.exists(path) else None
+        key.update(f"{path} {file and (file.st_size, file.st_mtime_ns)}".encode())
+    return key.hexdigest()[:16]
 
 
-def _read_cache(file):
-    """Load cached features, or None where there is no whole cache file."""
+@contextmanager
+def _cache_folder(clips, config, cache):
+    """Lend the folder of a cache to one process at a time, or a temporary one without cache."""
+    if cache:
+        folder = output_dir() / "cache" / _cache_key(clips, config)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / "lock")
+            lock.acquire()
+        except OSError as error:
+            print(f"Features are not cached, {folder} cannot be written ({error.strerror}).")
+        else:
+            with lock:
+                yield folder, "r"
+            return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder), None
+
+
+def _read_parts(folder, n_features):
+    """Read how far an extraction came, and cut off what a kill left half written."""
+    parts = [folder / name for name in ("rows.bin", "failures.txt", "n_frames.bin")]
+    for part in parts:
+        part.touch()
+    n_frames = np.fromfile(parts[2], dtype=np.int32)
+    reasons = parts[1].read_text(encoding="utf-8").splitlines()[: (n_frames == 0).sum()]
+    parts[1].write_text("".join(f"{reason}\n" for reason in reasons), encoding="utf-8")
+    os.truncate(parts[0], 4 * n_frames.sum() * n_features)
+    os.truncate(parts[2], 4 * len(n_frames))
+    return parts, n_frames
+
+
+def _extract_into(folder, clips, config, n_jobs):
+    """Extract the clips that are not in ``folder`` yet; what is finished outlives a kill.
+
+    Three files grow clip by clip: ``rows.bin`` (features, float32), ``failures.txt`` (a reason a
+    line) and, last, ``n_frames.bin`` (int32, 0 for a failure), which says what is finished.
+    """
+    parts, n_frames = _read_parts(folder, config.n_mfcc)
+    tables = _window_and_filters(config.sr, config.n_fft, config.n_mels)
+    extract = partial(_extract_file, config=config, tables=tables)
+    paths = clips["path"].tolist()
+    results = map_clips(extract, paths, desc="features", n_jobs=n_jobs, done=len(n_frames))
+    with ExitStack() as stack:
+        rows, failures, counts = (stack.enter_context(part.open("ab", 0)) for part in parts)
+        for result in results:
+            failed = isinstance(result, str)
+            if failed:
+                failures.write(f"{result}\n".encode())
+            else:
+                rows.write(result.astype("<f4").tobytes())
+            counts.write(np.int32(0 if failed else len(result)).tobytes())
+    if not np.fromfile(parts[2], dtype=np.int32).any():
+        reason = parts[1].read_text(encoding="utf-8").splitlines()[0]
+        raise AudioError(None, f"none of the {len(clips)} clips can be used; first: {reason}")
+    _fill_up(folder, config.n_mfcc)
+
+
+def _fill_up(folder, n_features):
+    """Copy the rows of all clips into one array, each clip filled up with zeros to the longest."""
+    n_frames = np.fromfile(folder / "n_frames.bin", dtype=np.int32)
+    used, longest = n_frames[n_frames > 0], int(n_frames.max())
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(used), longest, n_features)}
+    with (folder / "rows.bin").open("rb") as rows, (folder / "X.tmp").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for n in used.tolist():  # one by one, so that memory does not grow with the corpus
+            file.write(rows.read(4 * n * n_features))
+            file.write(bytes(4 * (longest - n) * n_features))
+    (folder / "X.tmp").replace(folder / "X.npy")  # nobody ever sees half an array
+    (folder / "rows.bin").unlink()
+
+
+def _load(folder, n_clips, mmap_mode):
+    """Load finished features, or None where there are none or they are broken."""
     try:
-        with np.load(file, allow_pickle=False) as cache:
-            return {name: cache[name] for name in ("X", "n_frames", "used", "reasons")}
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+        X = np.load(folder / "X.npy", mmap_mode=mmap_mode, allow_pickle=False)
+        n_frames = np.fromfile(folder / "n_frames.bin", dtype=np.int32)
+        reasons = (folder / "failures.txt").read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError, EOFError):
         return None
+    whole = len(n_frames) == n_clips and len(reasons) == n_clips - len(X)
+    return (X, n_frames, reasons) if whole else None
 
 
-def _write_cache(file, arrays):
-    """Save features under a temporary name, then rename: no reader ever sees half a file."""
+def _features_in(folder, clips, config, n_jobs, mmap_mode):
+    """Load the features of a folder, computing what is missing."""
+    arrays = _load(folder, len(clips), mmap_mode)
+    if arrays is not None:  # the same line as after computing, so that a notebook repeats
+        progress_bar(total=len(clips), initial=len(clips), desc="features").close()
+        return arrays
+    if (folder / "X.npy").exists():  # it is finished and broken
+        for name in ("X.npy", "n_frames.bin", "failures.txt"):
+            (folder / name).unlink(missing_ok=True)
     try:
-        file.parent.mkdir(exist_ok=True)
-        temporary = file.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as stream:
-            np.savez(stream, **arrays)
-        temporary.replace(file)
+        _extract_into(folder, clips, config, n_jobs)
     except OSError as error:
-        print(f"Features are not cached, {file.parent} cannot be written ({error.strerror}).")
-
-
-def _compute(clips, config, n_jobs):
-    """Extract every clip and stack the results, padded with zeros to the longest."""
-    extract = partial(_extract_file, config=config)
-    results = map_clips(extract, list(clips["path"]), desc="features", n_jobs=n_jobs)
-    used = np.array([not isinstance(result, AudioError) for result in results])
-    arrays = [result for result, use in zip(results, used, strict=True) if use]
-    reasons = [result.reason for result, use in zip(results, used, strict=True) if not use]
-    if not arrays:
-        raise AudioError(None, f"none of the {len(clips)} clips can be used; first: {results[0]}")
-    rows = [np.atleast_2d(array) for array in arrays]  # a time average is one row
-    n_frames = np.array([len(row) for row in rows])
-    X = np.zeros((len(rows), n_frames.max(), config.n_mfcc), dtype=np.float32)
-    for padded, row in zip(X, rows, strict=True):
-        padded[: len(row)] = row
-    if config.time_average:
-        X = X[:, 0]
-    return {"X": X, "n_frames": n_frames, "used": used, "reasons": np.array(reasons, dtype=str)}
+        raise CorpusError(
+            f"The features cannot be written to {folder} ({error.strerror}): make room there and "
+            "run again, it goes on where it stopped."
+        ) from None
+    return _load(folder, len(clips), mmap_mode)
 
 
 def extract_corpus(clips, *, config=None, n_jobs=-1, cache=True, on_error="report"):
@@ -215,8 +287,9 @@ def extract_corpus(clips, *, config=None, n_jobs=-1, cache=True, on_error="repor
     n_jobs : int
         Processes; -1 means all cores. ``joblib.parallel_config`` chooses another backend.
     cache : bool
-        Whether to look into ``output/cache`` first and to write there afterwards. A cache is valid
-        for the same clips (path, size, time of change), settings and librosa version.
+        Whether to look into ``output/cache`` first and to write there. A cache is valid for the
+        same clips (path, size, time of change), settings and librosa version. An extraction that
+        was interrupted, even killed, goes on there where it stopped.
     on_error : {"report", "raise"}
         What to do about a clip that cannot be used: list it in ``failures``, or raise its error.
 
@@ -229,6 +302,8 @@ def extract_corpus(clips, *, config=None, n_jobs=-1, cache=True, on_error="repor
     ------
     AudioError
         If no clip can be used, or one cannot and ``on_error="raise"``.
+    CorpusError
+        If the disk is full.
     ValueError
         If ``on_error`` is neither "report" nor "raise", or ``clips`` is empty.
 
@@ -241,19 +316,13 @@ def extract_corpus(clips, *, config=None, n_jobs=-1, cache=True, on_error="repor
         raise ValueError(f'on_error={on_error!r} is not known; use "report" or "raise".')
     if not len(clips):
         raise ValueError("The table of clips is empty; scan a corpus first.")
-    file = output_dir() / "cache" / f"{_cache_key(clips, config)}.npz" if cache else None
-    arrays = _read_cache(file) if cache else None
-    if arrays is not None:  # the same line as after computing, so that a notebook repeats
-        progress_bar(total=len(clips), initial=len(clips), desc="features").close()
-    else:
-        arrays = _compute(clips, config, n_jobs)
-        if cache:
-            _write_cache(file, arrays)
-    used = arrays["used"]
-    failures = clips.loc[~used, ["path"]].assign(reason=arrays["reasons"]).reset_index(drop=True)
+    with _cache_folder(clips, config, cache) as (folder, mmap_mode):
+        X, n_frames, reasons = _features_in(folder, clips, config, n_jobs, mmap_mode)
+    used = n_frames > 0
+    failures = clips.loc[~used, ["path"]].assign(reason=reasons).reset_index(drop=True)
     if len(failures) and on_error == "raise":
         raise AudioError(*failures.iloc[0])
     for path, reason in failures.itertuples(index=False):
         print(f"left out: {os.path.basename(path)}: {reason}")
     clips = clips[used].reset_index(drop=True)
-    return CorpusFeatures(arrays["X"], arrays["n_frames"], clips, failures)
+    return CorpusFeatures(X[:, 0] if config.time_average else X, n_frames[used], clips, failures)

@@ -5,6 +5,8 @@ Notebook: 04_lstm_train.
 
 import os
 
+import numpy as np
+
 
 def import_keras():
     """Import Keras on TensorFlow without the pages of log lines that come with it.
@@ -48,6 +50,54 @@ def set_seed(seed):
     Notebook: 04_lstm_train.
     """
     import_keras().utils.set_random_seed(seed)
+
+
+def clip_batches(X, Y, rows, *, batch_size=64, seed=None):
+    """Read batches of clips from an array as they are needed.
+
+    Parameters
+    ----------
+    X : np.ndarray [shape=(n_clips, ...)]
+        Features, memory-mapped if they are larger than memory.
+    Y : np.ndarray [shape=(n_clips, n_classes)]
+        One-hot labels.
+    rows : np.ndarray [shape=(n,)]
+        The clips to read, such as those of the training part.
+    batch_size : int
+        Clips a batch; the last batch of an epoch has what is left.
+    seed : int, optional
+        Draws another order of the clips for each epoch; None keeps the order of ``rows``.
+
+    Returns
+    -------
+    keras.utils.PyDataset
+        For ``fit(..., shuffle=False)``, ``evaluate`` and ``predict``.
+
+    Notes
+    -----
+    Own code because ``fit(X[rows])`` copies all of these clips into memory.
+    Notebook: 04_lstm_train.
+    """
+
+    class ClipBatches(import_keras().utils.PyDataset):
+        def __init__(self):
+            super().__init__()
+            self.rng = None if seed is None else np.random.default_rng(seed)
+            self.order = np.asarray(rows)
+            self.on_epoch_end()
+
+        def __len__(self):
+            return -(-len(self.order) // batch_size)
+
+        def __getitem__(self, i):
+            batch = self.order[i * batch_size : (i + 1) * batch_size]
+            return X[batch], Y[batch]
+
+        def on_epoch_end(self):
+            if self.rng is not None:
+                self.order = self.rng.permutation(self.order)
+
+    return ClipBatches()
 
 
 def build_lstm(input_shape, n_classes, *, units=256, dropout=0.2, normalization=None):

@@ -189,5 +189,5 @@ def test_a_player_clips_what_is_too_loud():
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_clips_are_mapped_in_order_with_progress(capsys, n_jobs):
-    assert map_clips(abs, [-3, -2, -1], desc="counting", n_jobs=n_jobs) == [3, 2, 1]
+    assert list(map_clips(abs, [-3, -2, -1], desc="counting", n_jobs=n_jobs)) == [3, 2, 1]
     assert "counting: 3/3 clips" in capsys.readouterr().out

@@ -1,6 +1,9 @@
 """Features have the promised shape and values, and a corpus is extracted whatever it holds."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import joblib
@@ -16,6 +19,7 @@ from hypothesis.extra.numpy import arrays
 from ser_utils import (
     REFERENCE_CONFIG,
     AudioError,
+    CorpusError,
     FeatureConfig,
     extract_corpus,
     extract_features,
@@ -131,6 +135,20 @@ def test_processes_give_what_one_process_gives(clips):
     np.testing.assert_array_equal(alone.X, threads.X)
 
 
+def test_a_dask_cluster_gives_the_same_features(clips):
+    distributed = pytest.importorskip("distributed")
+    alone = extract_corpus(clips, n_jobs=1, cache=False)
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        distributed.LocalCluster(**settings) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        spread = extract_corpus(clips, cache=False)
+    np.testing.assert_array_equal(alone.X, spread.X)
+    assert alone.clips.equals(spread.clips)
+
+
 def no_work(*args, **kwargs):
     raise AssertionError("clips were extracted again")
 
@@ -175,30 +193,98 @@ def test_a_cache_of_something_else_is_not_used(clips, monkeypatch, change):
         extract_corpus(clips, n_jobs=1, **settings)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"\x80\x04pickle"])
-def test_a_broken_cache_is_made_again(clips, project, content):
-    before = extract_corpus(clips, n_jobs=1)
-    (file,) = (project / "output" / "cache").glob("*.npz")
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY broken", b"\x80\x04pickle"])
+@pytest.mark.parametrize("name", ["X.npy", "n_frames.bin"])
+def test_a_broken_cache_is_made_again(clips, project, name, content):
+    before = np.array(extract_corpus(clips, n_jobs=1).X)
+    (file,) = (project / "output" / "cache").glob(f"*/{name}")
     file.write_bytes(content)
-    np.testing.assert_array_equal(extract_corpus(clips, n_jobs=1).X, before.X)
+    np.testing.assert_array_equal(extract_corpus(clips, n_jobs=1).X, before)
 
 
-def test_an_interrupted_write_leaves_no_cache(clips, project, monkeypatch):
-    def interrupt(stream, **arrays):
-        stream.write(b"half")
-        raise KeyboardInterrupt
+def test_features_from_the_cache_stay_on_the_disk(clips):
+    assert isinstance(extract_corpus(clips, n_jobs=1).X, np.memmap)
+    assert not extract_corpus(clips, n_jobs=1).X.flags.writeable
+    assert not isinstance(extract_corpus(clips, n_jobs=1, cache=False).X, np.memmap)
 
-    monkeypatch.setattr(np, "savez", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+
+class Killed(BaseException):
+    """Stops an extraction in the middle, as a kill would."""
+
+
+@pytest.mark.parametrize("torn", [0, 1, 3])
+def test_an_extraction_goes_on_where_it_stopped(damaged, project, monkeypatch, torn):
+    whole = extract_corpus(damaged, n_jobs=1, cache=False)
+    worked = []
+
+    def extract_some(path, **settings):
+        worked.append(path)
+        if len(worked) == 4:
+            raise Killed
+        return extract_file(path, **settings)
+
+    extract_file = features_module._extract_file
+    monkeypatch.setattr(features_module, "_extract_file", extract_some)
+    with pytest.raises(Killed):
+        extract_corpus(damaged, n_jobs=1)
+    (folder,) = (project / "output" / "cache").iterdir()
+    for name in ("rows.bin", "failures.txt", "n_frames.bin"):  # half of the next clip is there
+        with (folder / name).open("ab") as file:
+            file.write(b"x" * torn)
+    features = extract_corpus(damaged, n_jobs=1)
+    assert len(worked) == len(damaged) + 1  # the one in which it was killed came twice
+    np.testing.assert_array_equal(features.X, whole.X)
+    np.testing.assert_array_equal(features.n_frames, whole.n_frames)
+    assert features.failures.equals(whole.failures)
+    assert features.clips.equals(whole.clips)
+
+
+KILLED = """
+import os, signal, sys
+from ser_utils import extract_corpus, features, scan_corpus
+extract_file = features._extract_file
+def extract_some(path, **settings):
+    if "clip 3" in path:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return extract_file(path, **settings)
+features._extract_file = extract_some
+extract_corpus(scan_corpus(sys.argv[1]), n_jobs=1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+def test_what_is_finished_outlives_a_kill(project, monkeypatch, capsys):
+    root = write_folders(project / "corpus", emotions=("sad",), clips=6)
+    clips = scan_corpus(root)
+    command = [sys.executable, "-c", KILLED, str(root)]
+    assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+    worked = []
+    extract_file = features_module._extract_file
+
+    def count(path, **settings):
+        worked.append(Path(path).stem)
+        return extract_file(path, **settings)
+
+    monkeypatch.setattr(features_module, "_extract_file", count)
+    X = extract_corpus(clips, n_jobs=1).X
+    assert worked == ["clip 3", "clip 4", "clip 5"]
+    np.testing.assert_array_equal(X, extract_corpus(clips, n_jobs=1, cache=False).X)
+
+
+def test_a_full_disk_is_one_sentence(clips, monkeypatch):
+    def full(folder, n_features):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(features_module, "_fill_up", full)
+    with pytest.raises(CorpusError, match=r"No space left on device.*goes on where it stopped"):
         extract_corpus(clips, n_jobs=1)
-    assert not list((project / "output" / "cache").glob("*.npz"))
 
 
 def test_a_cache_that_cannot_be_written_does_not_lose_the_work(clips, monkeypatch, capsys):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(features_module.FileLock, "acquire", refuse)
     assert len(extract_corpus(clips, n_jobs=1).X) == 12
     assert "not cached" in capsys.readouterr().out
 

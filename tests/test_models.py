@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ser_utils import build_lstm, import_keras, set_seed
+from ser_utils import build_lstm, clip_batches, import_keras, set_seed
 
 keras = import_keras()
 
@@ -85,3 +85,58 @@ def test_it_can_learn(frames):
     model = build_lstm((30, 5), 2, units=16)
     history = model.fit(X, np.eye(2)[labels], epochs=30, verbose=0).history
     assert history["accuracy"][-1] >= 0.9
+
+
+LABELS = np.eye(3, dtype=np.float32)[np.arange(20) % 3]
+
+
+def test_an_epoch_of_batches_has_every_clip_once(frames):
+    batches = clip_batches(frames, LABELS, np.arange(1, 20, 2), batch_size=4, seed=0)
+    first = [batches[i] for i in range(len(batches))]
+    assert [len(X) for X, _ in first] == [4, 4, 2]
+    read = np.concatenate([X for X, _ in first])
+    rows = [int(np.flatnonzero((frames == clip).all(axis=(1, 2)))[0]) for clip in read]
+    assert sorted(rows) == list(range(1, 20, 2))
+    np.testing.assert_array_equal(np.concatenate([Y for _, Y in first]), LABELS[rows])
+    batches.on_epoch_end()
+    assert not np.array_equal(batches[0][0], first[0][0])  # another order
+
+
+def test_batches_without_a_seed_keep_the_order(frames):
+    batches = clip_batches(frames, LABELS, [5, 3, 1], batch_size=2)
+    batches.on_epoch_end()
+    np.testing.assert_array_equal(batches[0][0], frames[[5, 3]])
+    np.testing.assert_array_equal(batches[1][1], LABELS[[1]])
+
+
+def test_training_from_the_disk_gives_what_training_from_memory_gives(frames, tmp_path):
+    np.save(tmp_path / "X.npy", frames)
+    on_disk = np.load(tmp_path / "X.npy", mmap_mode="r")
+    weights = []
+    for X in (frames, on_disk):
+        set_seed(0)
+        model = build_lstm((None, 5), 3, units=8)
+        model.fit(clip_batches(X, LABELS, range(20), batch_size=4, seed=0), epochs=3, verbose=0)
+        weights.append(model.get_weights())
+    for memory, disk in zip(*weights, strict=True):
+        np.testing.assert_array_equal(memory, disk)
+
+
+class Counting:
+    """An array that notes how many clips are read at once."""
+
+    def __init__(self, X):
+        self.X, self.most = X, 0
+
+    def __getitem__(self, rows):
+        self.most = max(self.most, len(rows))
+        return self.X[rows]
+
+
+def test_training_never_reads_more_than_a_batch(frames):
+    X = Counting(frames)
+    model = build_lstm((None, 5), 3, units=8)
+    batches = clip_batches(X, LABELS, np.arange(16), batch_size=4, seed=0)
+    held_out = clip_batches(X, LABELS, np.arange(16, 20), batch_size=4)
+    model.fit(batches, validation_data=held_out, epochs=2, shuffle=False, verbose=0)
+    assert X.most == 4
