@@ -6,7 +6,8 @@ import librosa
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ser_utils import load_audio, make_demo_corpus, matched_clips, scan_corpus
+from ser_utils import load_audio, make_demo_corpus, scan_corpus
+from ser_utils.dataset import matched_clips
 from ser_utils.plotting import emotion_palette
 
 ROOT = Path(__file__).parent

@@ -5,44 +5,42 @@ Figures are in `ser_utils.plotting`.
 """
 
 from .audio import AudioError, listen, load_audio
+from .audit import audit_corpus, drop_flagged
 from .dataset import (
     CorpusError,
     data_dir,
-    describe_clips,
-    matched_clips,
     output_dir,
-    relative_paths,
     scan_corpus,
 )
 from .demo_corpus import make_demo_corpus
+from .download import fetch_corpus
 from .features import (
     REFERENCE_CONFIG,
-    CorpusFeatures,
     FeatureConfig,
     extract_corpus,
     extract_features,
 )
-from .models import build_lstm, import_keras, set_seed
+from .models import build_lstm, clip_batches, import_keras, set_seed
 
 __version__ = "0.1.0"
 __all__ = [
     "REFERENCE_CONFIG",
     "AudioError",
     "CorpusError",
-    "CorpusFeatures",
     "FeatureConfig",
+    "audit_corpus",
     "build_lstm",
+    "clip_batches",
     "data_dir",
-    "describe_clips",
+    "drop_flagged",
     "extract_corpus",
     "extract_features",
+    "fetch_corpus",
     "import_keras",
     "listen",
     "load_audio",
     "make_demo_corpus",
-    "matched_clips",
     "output_dir",
-    "relative_paths",
     "scan_corpus",
     "set_seed",
 ]
