@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from .audio import map_clips
 from .audit import official_checksums
+from .dataset import project_root
 
 TIMEOUT = 20  # seconds that a server may be silent
 RETRIES = 2  # for each file; pooch waits one second, then two
@@ -81,7 +82,8 @@ def fetch_corpus(name, target, *, accept_terms=False):
     name : {"tess", "ravdess", "emodb"}
         Which corpus.
     target : str or Path
-        Folder to make; until all is there, the work is in ``<target>.partial`` beside it.
+        Folder to make; a relative one counts from the project root. Until all is there, the work
+        is in ``<target>.partial`` beside it.
     accept_terms : bool
         True once you have read the terms on the source's page and agree; otherwise nothing is
         fetched and the error states size, licence and page.
@@ -106,7 +108,7 @@ def fetch_corpus(name, target, *, accept_terms=False):
     if not accept_terms:
         raise DownloadError(f"{facts}; read them and, if you agree, pass accept_terms=True.")
     print(facts)
-    target = Path(target).expanduser().resolve()
+    target = (project_root() / Path(target).expanduser()).resolve()
     work = target.with_name(f"{target.name}.partial")
     checksums = official_checksums(name)
     try:

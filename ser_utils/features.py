@@ -20,7 +20,7 @@ import scipy
 from filelock import FileLock
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .audio import AudioError, load_audio, map_clips, progress_bar
+from .audio import LOUDEST, AudioError, load_audio, map_clips, progress_bar
 from .dataset import CorpusError, output_dir
 
 CACHE_VERSION = 2  # raise it when the same settings would give other figures
@@ -60,11 +60,11 @@ class FeatureConfig:
 
     def __post_init__(self):
         for name in ("sr", "n_fft", "hop_length", "n_mels", "n_mfcc", "duration"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # so that NaN is refused, too
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0.")
         if self.n_mfcc > self.n_mels:
             raise ValueError(f"n_mfcc={self.n_mfcc} must be at most n_mels={self.n_mels}.")
-        if self.offset < 0:
+        if not self.offset >= 0:
             raise ValueError(f"offset={self.offset} must be 0 s or more.")
 
 
@@ -137,11 +137,9 @@ def extract_features(y, *, config=None):
 def _mfcc(y, config, window, filters):
     """Do the work of `extract_features` with tables made beforehand."""
     y = np.asarray(y, dtype=np.float32)
-    if y.ndim != 1 or not len(y) or not np.isfinite(y).all():
-        raise AudioError(
-            None,
-            f"a waveform of shape {y.shape} cannot be used; it must be mono, not empty and finite.",
-        )
+    if y.ndim != 1 or not len(y) or not np.abs(y).max() <= LOUDEST:  # NaN is refused, too
+        problem = f"a waveform of shape {y.shape} is of no use; it must be mono, not empty, finite"
+        raise AudioError(None, f"{problem} and within +-{LOUDEST:.0e} (full scale is 1).")
     padded = np.pad(y, config.n_fft // 2)  # so that the first frame is centred on sample 0
     frames = sliding_window_view(padded, config.n_fft)[:: config.hop_length]
     spectrum = scipy.fft.rfft(frames * window)

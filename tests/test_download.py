@@ -492,6 +492,15 @@ def test_nothing_is_said_on_stderr(server, tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_a_relative_target_counts_from_the_project(tmp_path, monkeypatch):
+    (tmp_path / "environment.yml").touch()
+    write_clip(tmp_path / "data" / "mine" / "a.wav")
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    with pytest.raises(DownloadError, match=str(tmp_path / "data" / "mine")):
+        fetch_corpus("emodb", "data/mine", accept_terms=True)
+
+
 @pytest.mark.network
 @pytest.mark.skipif(not os.environ.get("SER_NETWORK"), reason="SER_NETWORK is not set")
 def test_the_real_emodb_arrives_whole(tmp_path):
