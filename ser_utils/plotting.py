@@ -115,7 +115,7 @@ def plot_confusion(matrix, emotions, *, ax=None):
 
     Notes
     -----
-    Notebook: 04_lstm_train.
+    Notebooks: 04_lstm_train, 05_evaluate.
     """
     ax = ax or plt.subplots(figsize=(6, 4.5), layout="constrained")[1]
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
@@ -124,4 +124,61 @@ def plot_confusion(matrix, emotions, *, ax=None):
     ax.tick_params(axis="y", rotation=0)
     ax.tick_params(axis="x", rotation=45)
     ax.set(xlabel="predicted emotion", ylabel="true emotion", title="Confusion matrix")
+    return ax
+
+
+def plot_protocols(scores, *, chance=None, ax=None):
+    """Accuracy under each protocol, a bar for each model, with 95 % intervals.
+
+    Parameters
+    ----------
+    scores : pd.DataFrame
+        From `ser_utils.evaluation.score_protocols`.
+    chance : float, optional
+        Accuracy of guessing, drawn as a line.
+
+    Notes
+    -----
+    Notebook: 05_evaluate, twice.
+    """
+    ax = ax or plt.subplots(figsize=(9, 3.5), layout="constrained")[1]
+    protocols, models = scores["protocol"].unique().tolist(), scores["model"].unique()
+    width = 0.8 / len(models)
+    for i, (model, colour) in enumerate(zip(models, sns.color_palette("colorblind"), strict=False)):
+        rows = scores[scores["model"] == model]
+        at = rows["protocol"].map(protocols.index) + width * (i - (len(models) - 1) / 2)
+        low, high = (
+            rows["accuracy"] - rows["accuracy_low"],
+            rows["accuracy_high"] - rows["accuracy"],
+        )
+        bars = ax.bar(
+            at, rows["accuracy"], 0.9 * width, yerr=[low, high], color=colour, label=model
+        )
+        ax.bar_label(bars, fmt="{:.0%}", label_type="center", color="white", fontsize=8)
+    if chance is not None:
+        ax.axhline(chance, color="#333333", ls=":", label="most frequent emotion")
+    ax.set(xticks=range(len(protocols)), xticklabels=protocols, ylim=(0, 1))
+    ax.set(xlabel="protocol", ylabel="accuracy (share of clips)", title="What is asked decides")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def plot_reliability(bins, *, ax=None, **style):
+    """Accuracy against confidence, and the diagonal on which both agree.
+
+    Parameters
+    ----------
+    bins : pd.DataFrame
+        From `ser_utils.evaluation.calibration_error`.
+    **style
+        For the line, such as ``label``.
+
+    Notes
+    -----
+    Notebook: 05_evaluate, twice.
+    """
+    ax = ax or plt.subplots(figsize=(4, 3.5), layout="constrained")[1]
+    ax.plot([0, 1], [0, 1], color="#999999", ls=":")
+    ax.plot(bins["confidence"], bins["accuracy"], marker="o", **style)
+    ax.set(xlabel="confidence", ylabel="accuracy", title="Reliability", xlim=(0, 1), ylim=(0, 1))
     return ax

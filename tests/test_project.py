@@ -13,8 +13,16 @@ from packaging.requirements import Requirement
 import ser_utils
 
 ROOT = Path(__file__).parent.parent
-ORDER = ["audio", "demo_corpus", "dataset", "audit", "download", "features", "models"]
-# plotting imports none of them
+ORDER = [
+    "audio",
+    "demo_corpus",
+    "dataset",
+    "audit",
+    "download",
+    "features",
+    "models",
+    "evaluation",
+]  # plotting imports none of them
 
 
 def pins():

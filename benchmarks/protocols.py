@@ -1,0 +1,166 @@
+"""Every model under every protocol, several seeds: the table in README and in notebook 05.
+
+    SER_DATA_DIR=path/to/tess python benchmarks/protocols.py
+    SER_DATA_DIR=path/to/tess python benchmarks/protocols.py --models "sequence LSTM" --seeds 1
+
+Predictions of each finished fold go to ``output/protocols_<corpus>.csv``; an interrupted run goes
+on where it stopped. ``protocols_fits.csv`` beside this file gets a row a fit, ``protocols.csv``
+the scores with their intervals. RAVDESS is tested in the folds of Luna-Jimenez et al. Rows marked
+transductive use the unlabelled clips of the tested speaker.
+"""
+
+import argparse
+import datetime
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from ser_utils import (
+    REFERENCE_CONFIG,
+    build_lstm,
+    data_dir,
+    drop_flagged,
+    extract_corpus,
+    import_keras,
+    load_audio,
+    output_dir,
+    scan_corpus,
+)
+from ser_utils.audio import map_clips
+from ser_utils.evaluation import (
+    FIT,
+    PROTOCOLS,
+    RAVDESS_FOLDS,
+    classical_model,
+    evaluate_protocols,
+    network_model,
+    score_protocols,
+)
+
+HERE = Path(__file__).parent
+
+
+def search(estimator, **settings):
+    """Standardise, and choose the settings by three groups of the training part."""
+    pipeline = make_pipeline(StandardScaler(), estimator)
+    return GridSearchCV(pipeline, settings, cv=GroupKFold(3))
+
+
+def svm():
+    return search(SVC(), svc__C=[1, 10, 100])
+
+
+def mean_and_deviation(X, n_frames):
+    """Means and deviations of each coefficient over the real frames."""
+    return np.array([np.r_[x[:n].mean(0), x[:n].std(0)] for x, n in zip(X, n_frames, strict=True)])
+
+
+def egemaps(path):
+    """The 88 functionals of eGeMAPS (Eyben et al., 2016) of one clip."""
+    import opensmile
+
+    y, sr = load_audio(path)
+    kinds = opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals
+    return opensmile.Smile(*kinds).process_signal(y, sr).to_numpy()[0]
+
+
+def per_speaker(features, speakers):
+    """Bring each speaker's clips to mean 0 and deviation 1: transductive in a test."""
+    table = pd.DataFrame(features).groupby(np.asarray(speakers))
+    return ((features - table.transform("mean")) / (table.transform("std") + 1e-9)).to_numpy()
+
+
+def make_models(corpus):
+    """Build every model that can be built here, and the clips that they are tested on."""
+    keras = import_keras()
+    X, n_frames, clips, _ = extract_corpus(corpus)
+    X_average, *_ = extract_corpus(corpus, config=REFERENCE_CONFIG)
+    emotions, classes = np.unique(clips["emotion"], return_inverse=True)
+    labels, Y = emotions[classes], keras.utils.to_categorical(classes)
+    means = mean_and_deviation(X, n_frames)
+    dummy = GridSearchCV(DummyClassifier(), {"strategy": ["most_frequent"]}, cv=GroupKFold(3))
+    logistic = search(LogisticRegression(max_iter=2000), logisticregression__C=[0.01, 0.1, 1])
+
+    def reference(train):
+        return build_lstm((X_average.shape[1], 1), len(emotions))
+
+    def sequence(train):
+        scaler = StandardScaler()
+        for i in train:
+            scaler.partial_fit(X[i, : n_frames[i]])
+        layer = keras.layers.Normalization(mean=scaler.mean_, variance=scaler.var_)
+        return build_lstm((None, X.shape[2]), len(emotions), normalization=layer)
+
+    models = {
+        "most frequent": classical_model(dummy, means, labels),
+        "logistic regression": classical_model(logistic, means, labels),
+        "SVM": classical_model(svm(), means, labels),
+    }
+    if importlib.util.find_spec("opensmile"):
+        smile = np.array(list(map_clips(egemaps, clips["path"].tolist(), desc="eGeMAPS")))
+        models["eGeMAPS + SVM"] = classical_model(svm(), smile, labels)
+        if clips["speaker"].notna().all():
+            normed = per_speaker(smile, clips["speaker"])
+            models["eGeMAPS + SVM, transductive"] = classical_model(svm(), normed, labels)
+    models["reference LSTM"] = network_model(reference, X_average[..., None], Y)
+    models["sequence LSTM"] = network_model(sequence, X, Y)
+    return models, clips
+
+
+def save(table, name, keys):
+    """Put new rows into a CSV beside this file, in place of older ones of the same keys."""
+    file = HERE / name
+    if file.exists():
+        table = pd.concat([pd.read_csv(file, dtype={"fold": str}), table])
+    table = table.drop_duplicates(keys, keep="last").sort_values(keys)
+    table.round(4).to_csv(file, index=False)
+
+
+def record(predictions, corpus):
+    """Write a row for each fit, and the scores with intervals."""
+    rows = []
+    for fit, part in predictions.groupby(FIT):
+        right = part["truth"] == part["prediction"]
+        uar = right.groupby(part["truth"]).mean().mean()
+        rows.append([corpus, *fit, len(part), right.mean(), uar, datetime.date.today()])
+    names = ["corpus", *FIT, "clips", "accuracy", "uar", "date"]
+    save(pd.DataFrame(rows, columns=names), "protocols_fits.csv", ["corpus", *FIT])
+    scores = score_protocols(predictions)
+    scores.insert(0, "corpus", corpus)
+    scores["seeds"] = scores.set_index(["model", "protocol"]).index.map(
+        predictions.groupby(["model", "protocol"])["seed"].nunique()
+    )
+    save(scores, "protocols.csv", ["corpus", "model", "protocol"])
+    return scores
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--models", nargs="*", help="names of models; all if none is named")
+    parser.add_argument("--protocols", nargs="*", default=list(PROTOCOLS))
+    arguments = parser.parse_args()
+    models, clips = make_models(drop_flagged(scan_corpus(data_dir())))
+    corpus = clips["corpus"].iloc[0]
+    chosen = {name: models[name] for name in arguments.models or models}
+    predictions = evaluate_protocols(
+        clips,
+        chosen,
+        protocols=arguments.protocols,
+        seeds=range(arguments.seeds),
+        folds=RAVDESS_FOLDS if "actor" in clips else None,
+        file=output_dir() / f"protocols_{corpus}.csv",
+    )
+    print(record(predictions, corpus).round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

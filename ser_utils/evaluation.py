@@ -1,0 +1,452 @@
+"""What a score is worth: protocols that keep voices and words apart, intervals, and calibration.
+
+Notebook: 05_evaluate.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pooch
+import scipy
+from sklearn.base import clone
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    LeaveOneGroupOut,
+    StratifiedShuffleSplit,
+)
+
+from .audio import progress_bar
+from .dataset import relative_paths
+from .models import clip_batches, set_seed
+
+PROTOCOLS = {  # and the column whose values must not be on both sides
+    "ordered tail": None,
+    "random": None,
+    "unseen words": "text",
+    "unseen speaker": "speaker",
+}
+FIT = ["model", "protocol", "fold", "seed"]
+# Actors of RAVDESS in each test fold, after Luna-Jimenez et al. (2021).
+RAVDESS_FOLDS = {
+    "0": ["02", "05", "14", "15", "16"],
+    "1": ["03", "06", "07", "13", "18"],
+    "2": ["10", "11", "12", "19", "20"],
+    "3": ["08", "17", "21", "23", "24"],
+    "4": ["01", "04", "09", "22"],
+}
+
+
+def classical_model(search, X, labels):
+    """Make a model for `evaluate_protocols` from scikit-learn.
+
+    Parameters
+    ----------
+    search : sklearn.model_selection.GridSearchCV
+        Estimator and the settings to choose from; its ``cv`` splits the *training* part by group.
+    X : np.ndarray [shape=(n_clips, n_features)]
+    labels : np.ndarray of str [shape=(n_clips,)]
+
+    Returns
+    -------
+    callable
+        ``model(train, test, groups, seed)`` gives probabilities, or for estimators without them
+        a softmax of the decision function.
+    """
+
+    def fit_predict(train, test, groups, seed):
+        fitted = clone(search).fit(X[train], labels[train], groups=groups)
+        known = fitted.classes_
+        if hasattr(fitted, "predict_proba"):
+            scores = fitted.predict_proba(X[test])
+        else:
+            scores = scipy.special.softmax(fitted.decision_function(X[test]), axis=1)
+        probabilities = np.zeros((len(test), len(np.unique(labels))))
+        probabilities[:, np.searchsorted(np.unique(labels), known)] = scores
+        return probabilities
+
+    return fit_predict
+
+
+def network_model(build, X, Y, *, epochs=50, batch_size=64):
+    """Make a model for `evaluate_protocols` from Keras; its last epoch counts.
+
+    Parameters
+    ----------
+    build : callable
+        ``build(train)`` gives a compiled model; whatever it adapts, it adapts on these rows.
+    X : np.ndarray [shape=(n_clips, ...)]
+        Features, memory-mapped or not.
+    Y : np.ndarray [shape=(n_clips, n_classes)]
+        One-hot labels, classes in alphabetical order.
+    epochs, batch_size : int
+        Passes over the training part, and clips a step.
+
+    Returns
+    -------
+    callable
+        ``model(train, test, groups, seed)`` gives probabilities.
+    """
+
+    def fit_predict(train, test, groups, seed):
+        set_seed(seed)
+        model = build(train)
+        batches = clip_batches(X, Y, train, batch_size=batch_size, seed=seed)
+        model.fit(batches, epochs=epochs, shuffle=False, verbose=0)
+        return model.predict(clip_batches(X, Y, test), verbose=0)
+
+    return fit_predict
+
+
+def _why_not(clips, protocol):
+    """Say why a corpus cannot support a protocol; None if it can."""
+    group = PROTOCOLS[protocol]
+    if group is None:
+        return None
+    if clips[group].isna().any():
+        return f"the {group} of {clips[group].isna().sum()} clips is not known"
+    found, least = clips[group].nunique(), {"text": 5, "speaker": 2}[group]
+    return f"{found} different {group}s are too few, it needs {least}" if found < least else None
+
+
+def protocol_splits(clips, protocol, *, seed=0, folds=None, n_folds=5):
+    """Split a corpus into training and test as a protocol has it, once or in folds.
+
+    Parameters
+    ----------
+    clips : pd.DataFrame
+        From `ser_utils.dataset.scan_corpus`.
+    protocol : {"ordered tail", "random", "unseen words", "unseen speaker"}
+        The last 20 % of the clips in their order; 20 % at random with the same share of each
+        emotion; 20 % of the texts; each speaker in turn, or folds of them.
+    seed : int
+        Draws what is drawn at random.
+    folds : dict of str to list of str, optional
+        Speakers of each test fold, such as `RAVDESS_FOLDS`; speakers of a fold that are not in
+        the corpus are passed over.
+    n_folds : int
+        Up to so many speakers are left out one by one, more are put into so many folds.
+
+    Yields
+    ------
+    fold : str
+        Its name.
+    train, test : np.ndarray of int
+        Rows of ``clips``.
+
+    Raises
+    ------
+    ValueError
+        If the protocol is not known, the corpus cannot support it, ``folds`` lacks a speaker, or
+        a group or a copy of a clip is on both sides.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol={protocol!r} is not known; use one of {', '.join(PROTOCOLS)}.")
+    if why := _why_not(clips, protocol):
+        raise ValueError(f"The protocol {protocol!r} needs another corpus: {why}.")
+    groups = clips[PROTOCOLS[protocol]] if PROTOCOLS[protocol] else None
+    names = None
+    if protocol == "ordered tail":
+        at = len(clips) - int(0.2 * len(clips))
+        splits = [(np.arange(at), np.arange(at, len(clips)))]
+    elif protocol == "random":
+        splitter = StratifiedShuffleSplit(1, test_size=0.2, random_state=seed)
+        splits = splitter.split(clips, clips["emotion"])
+    elif protocol == "unseen words":
+        splitter = GroupShuffleSplit(1, test_size=0.2, random_state=seed)
+        splits = splitter.split(clips, groups=groups)
+    elif folds or groups.nunique() <= n_folds:
+        names = _fold_names(groups, folds)
+        splits = LeaveOneGroupOut().split(clips, groups=names)
+    else:
+        splitter = GroupKFold(n_folds, shuffle=True, random_state=seed)
+        splits = splitter.split(clips, groups=groups)
+    for i, (train, test) in enumerate(splits):
+        _check_apart(clips, groups, train, test)
+        yield str(i) if names is None else names.iloc[test[0]], train, test
+
+
+def _fold_names(speakers, folds):
+    """Name the fold that each clip is tested in: its speaker, or the fold that has the speaker."""
+    if not folds:
+        return speakers
+    fold_of = {speaker: name for name, members in folds.items() for speaker in members}
+    lacking = sorted(set(speakers) - set(fold_of))
+    if lacking:
+        raise ValueError(f"folds= lacks the speakers {', '.join(lacking)}; name each of them once.")
+    return speakers.map(fold_of)
+
+
+def _check_apart(clips, groups, train, test):
+    """Refuse a split with a group, or the same file under two names, on both sides."""
+    if groups is not None and set(groups.iloc[train]) & set(groups.iloc[test]):
+        shared = sorted(set(groups.iloc[train]) & set(groups.iloc[test]))
+        raise ValueError(f"{groups.name} {shared[0]} is in training and in test.")
+    copies = _checksums(tuple(clips["path"]))
+    shared = set(copies[train]) & set(copies[test])
+    if shared:
+        path = clips["path"].iloc[test[np.isin(copies[test], list(shared))][0]]
+        raise ValueError(
+            f"{path} is in test and a copy of it in training; leave copies out with drop_flagged."
+        )
+
+
+@lru_cache(1)
+def _checksums(paths):
+    """Checksums of files, which are read once for all folds."""
+    return np.array([pooch.file_hash(path) for path in paths])
+
+
+def _inner_groups(clips, train, protocol):
+    """Groups by which a model may split the training part: as the protocol does, where it can."""
+    for column in (PROTOCOLS[protocol], "text"):
+        if column and PROTOCOLS[protocol] and clips[column].iloc[train].nunique() >= 3:
+            return clips[column].iloc[train].to_numpy()
+    return train  # each clip is a group of its own
+
+
+def evaluate_protocols(
+    clips, models, *, protocols=PROTOCOLS, seeds=(0,), folds=None, n_folds=5, file=None, n_jobs=1
+):
+    """Train and test models under several protocols, and keep every prediction.
+
+    Parameters
+    ----------
+    clips : pd.DataFrame
+        The clips of the features that the models hold, row by row.
+    models : dict of str to callable
+        ``model(train, test, groups, seed)`` gives probabilities [shape=(n_test, n_classes)] for
+        the emotions in alphabetical order; it may split ``train`` by ``groups`` to choose
+        anything. `classical_model` and `network_model` make such.
+    protocols : iterable of str
+        Which of `PROTOCOLS`; one that the corpus cannot support is named and skipped.
+    seeds : iterable of int
+        For each of them everything is done again.
+    folds, n_folds
+        As in `protocol_splits`.
+    file : str or Path, optional
+        CSV file that each finished fold is appended to. Folds that are in it already are not
+        computed again: delete it when a model has changed.
+    n_jobs : int
+        Folds computed at the same time.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row for each tested clip: ``model, protocol, fold, seed, clip, speaker, text, truth,
+        prediction`` and the probability of each emotion in ``p_<emotion>``.
+
+    Notes
+    -----
+    Notebook: 05_evaluate.
+    """
+    emotions = np.unique(clips["emotion"])
+    labelled = clips[["speaker", "text"]].assign(
+        clip=relative_paths(clips)["path"], truth=clips["emotion"]
+    )
+    done = pd.read_csv(file, dtype={"fold": str}) if file and Path(file).exists() else None
+    known = set() if done is None else set(done[FIT].itertuples(index=False, name=None))
+    jobs = []
+    for protocol in protocols:
+        if why := _why_not(clips, protocol):
+            print(f"{protocol}: skipped, {why}")
+            continue
+        for seed in seeds:
+            splits = protocol_splits(clips, protocol, seed=seed, folds=folds, n_folds=n_folds)
+            for fold, train, test in splits:
+                groups = _inner_groups(clips, train, protocol)
+                for name, model in models.items():
+                    fit = (name, protocol, fold, seed)
+                    if fit not in known:
+                        jobs.append((fit, model, (train, test, groups)))
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
+    results = parallel(joblib.delayed(model)(*split, fit[-1]) for fit, model, split in jobs)
+    tables = [] if done is None else [done]
+    for (fit, _, split), probabilities in zip(
+        jobs, progress_bar(results, total=len(jobs), desc="fits"), strict=True
+    ):
+        table = labelled.iloc[split[1]].assign(**dict(zip(FIT, fit, strict=True)))
+        table["prediction"] = emotions[np.argmax(probabilities, axis=1)]
+        table[[f"p_{emotion}" for emotion in emotions]] = np.round(probabilities, 4)
+        tables.append(table[[*FIT, *(name for name in table if name not in FIT)]])
+        if file:
+            tables[-1].to_csv(file, mode="a", header=not Path(file).exists(), index=False)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _unit(predictions):
+    """Name the column whose values are drawn for an interval: what the protocol generalises to."""
+    group = PROTOCOLS[predictions["protocol"].iloc[0]]
+    for column in (group, "text"):
+        if group and predictions[column].nunique() >= 5:
+            return column
+    return "clip"
+
+
+def _recalls(predictions, unit):
+    """Right answers and clips of each emotion (columns) in each unit (rows)."""
+    right = predictions["truth"] == predictions["prediction"]
+    by = [predictions[unit], predictions["truth"]]
+    table = right.groupby(by).agg(["sum", "size"]).unstack(fill_value=0)
+    return table["sum"].to_numpy(), table["size"].to_numpy()
+
+
+def _accuracy(right, size):
+    return right.sum() / size.sum()
+
+
+def _uar(right, size):
+    there = size.sum(axis=0) > 0  # a drawing may lack an emotion
+    return np.mean(right.sum(axis=0)[there] / size.sum(axis=0)[there])
+
+
+def _interval(statistic, n_units, n_resamples):
+    """95 % bootstrap interval of a function of the rows of units drawn."""
+    drawn = scipy.stats.bootstrap(
+        (np.arange(n_units),),
+        statistic,
+        vectorized=False,
+        n_resamples=n_resamples,
+        method="percentile",
+        rng=0,
+    )
+    return drawn.confidence_interval
+
+
+def score_protocols(predictions, *, n_resamples=1000):
+    """Score what `evaluate_protocols` returned, with intervals.
+
+    Parameters
+    ----------
+    predictions : pd.DataFrame
+        From `evaluate_protocols`.
+    n_resamples : int
+        Drawings of the bootstrap.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row for each model and protocol: ``accuracy`` and ``uar`` (unweighted average recall)
+        over all its folds and seeds, ``_low`` and ``_high`` of their 95 % intervals, the ``unit``
+        drawn for them (speakers or words where the protocol keeps these apart and has five of
+        them, else clips), ``n_units`` and ``fits``.
+
+    Notes
+    -----
+    The interval tells the chance in the choice of units. Drawn words say nothing of other voices,
+    and it holds no spread of seeds. Percentile bootstrap after Efron (1979), by SciPy.
+    Notebook: 05_evaluate.
+    """
+    rows = []
+    for (model, protocol), part in predictions.groupby(["model", "protocol"], sort=False):
+        unit = _unit(part)
+        right, size = _recalls(part, unit)
+        row = {"model": model, "protocol": protocol}
+        for name, score in (("accuracy", _accuracy), ("uar", _uar)):
+            row[name] = score(right, size)
+            drawn = _interval(lambda i: score(right[i], size[i]), len(right), n_resamples)  # noqa: B023
+            row[f"{name}_low"], row[f"{name}_high"] = drawn
+        fits = len(part[FIT].drop_duplicates())
+        rows.append(row | {"unit": unit, "n_units": len(right), "fits": fits})
+    return pd.DataFrame(rows)
+
+
+def compare_models(predictions, first, second, *, n_resamples=1000):
+    """Compare two models on the same clips.
+
+    Parameters
+    ----------
+    predictions : pd.DataFrame
+        From `evaluate_protocols`, with the same folds and seeds of both models.
+    first, second : str
+        Their names.
+    n_resamples : int
+        Drawings of the bootstrap.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row for each protocol: ``difference`` of the accuracies, first minus second, and its
+        95 % interval ``low`` to ``high``. Both models are drawn together, so what makes a speaker
+        or word easy or hard for both cancels out.
+
+    Raises
+    ------
+    ValueError
+        If a protocol has not the same clips for both.
+    """
+    rows = []
+    for protocol, part in predictions.groupby("protocol", sort=False):
+        pair = [part[part["model"] == name] for name in (first, second)]
+        keys = [set(zip(half["clip"], half["fold"], half["seed"], strict=True)) for half in pair]
+        if keys[0] != keys[1]:
+            raise ValueError(f"{first} and {second} were not tested on the same clips: {protocol}.")
+        unit = _unit(part)
+        (right, size), (other, _) = (_recalls(half, unit) for half in pair)
+        gain = right.sum(axis=1) - other.sum(axis=1)
+        n = size.sum(axis=1)
+        drawn = _interval(lambda i: gain[i].sum() / n[i].sum(), len(n), n_resamples)  # noqa: B023
+        rows.append([protocol, gain.sum() / n.sum(), *drawn, unit])
+    return pd.DataFrame(rows, columns=["protocol", "difference", "low", "high", "unit"])
+
+
+def calibration_error(confidence, right, *, n_bins=10):
+    """Measure how far confidence and accuracy lie apart.
+
+    Parameters
+    ----------
+    confidence : np.ndarray [shape=(n,)]
+        Probability that the model gave to its answer, 0 to 1.
+    right : np.ndarray of bool [shape=(n,)]
+        Whether the answer was right.
+    n_bins : int
+        Bins of equal width.
+
+    Returns
+    -------
+    error : float
+        Expected calibration error (Guo et al., 2017): the mean distance of both, 0 to 1.
+    bins : pd.DataFrame
+        ``confidence``, ``accuracy`` and number of ``clips`` of each bin that is not empty.
+    """
+    table = pd.DataFrame({"confidence": confidence, "accuracy": right})
+    bins = table.groupby(np.minimum(n_bins - 1, (table["confidence"] * n_bins).astype(int)))
+    bins = bins.mean().assign(clips=bins.size())
+    distance = (bins["confidence"] - bins["accuracy"]).abs()
+    return float(np.average(distance, weights=bins["clips"])), bins
+
+
+def fit_temperature(probabilities, labels):
+    """Find the temperature that makes a model as sure as it is right.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_clips, n_classes)]
+        Of a validation part: never of the clips that are tested afterwards.
+    labels : np.ndarray of int [shape=(n_clips,)]
+        The right classes.
+
+    Returns
+    -------
+    float
+        Above 1 if the model is too sure; for `apply_temperature`.
+
+    Notes
+    -----
+    Guo et al. (2017): least cross-entropy on the validation part. Notebook: 05_evaluate.
+    """
+
+    def loss(temperature):
+        scaled = apply_temperature(probabilities, temperature)
+        return -np.mean(np.log(np.maximum(scaled[np.arange(len(labels)), labels], 1e-12)))
+
+    return scipy.optimize.minimize_scalar(loss, bounds=(0.05, 20), method="bounded").x
+
+
+def apply_temperature(probabilities, temperature):
+    """Make probabilities less (above 1) or more (below 1) sure; the answer stays the same."""
+    logits = np.log(np.maximum(probabilities, 1e-12)) / temperature
+    return scipy.special.softmax(logits, axis=1)

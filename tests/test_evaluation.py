@@ -1,0 +1,296 @@
+"""Splits keep apart what they promise, scores are what scikit-learn says, intervals cover."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from corpora import write_folders, write_tess
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.model_selection import GridSearchCV, GroupKFold
+
+from ser_utils import build_lstm, evaluation, scan_corpus
+from ser_utils.evaluation import (
+    PROTOCOLS,
+    RAVDESS_FOLDS,
+    apply_temperature,
+    calibration_error,
+    classical_model,
+    compare_models,
+    evaluate_protocols,
+    fit_temperature,
+    network_model,
+    protocol_splits,
+    score_protocols,
+)
+
+WORDS = "abcdefghij"
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """2 speakers x 3 emotions x 10 words."""
+    return scan_corpus(write_tess(tmp_path_factory.mktemp("tess"), words=WORDS))
+
+
+@pytest.fixture(scope="module")
+def X(clips):  # noqa: N802
+    """Features that tell the emotion, and the speaker more loudly."""
+    rng = np.random.default_rng(0)
+    emotion = np.unique(clips["emotion"], return_inverse=True)[1]
+    speaker = (clips["speaker"] == "OAF").to_numpy()
+    noise = rng.normal(0, 0.3, (len(clips), 4))
+    return noise + np.stack([emotion, -emotion, 3.0 * speaker, emotion + 2 * speaker], axis=1)
+
+
+def rows_of(splits):
+    return [(fold, train.tolist(), test.tolist()) for fold, train, test in splits]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_split_keeps_apart_what_its_name_says(clips, protocol):
+    splits = list(protocol_splits(clips, protocol))
+    assert [fold for fold, _, _ in splits] == (["OAF", "YAF"] if protocol.endswith("er") else ["0"])
+    for fold, train, test in splits:
+        assert sorted([*train, *test]) == list(range(len(clips)))
+        group = PROTOCOLS[protocol]
+        if group:
+            assert not set(clips[group].iloc[train]) & set(clips[group].iloc[test])
+        if group == "speaker":
+            assert set(clips["speaker"].iloc[test]) == {fold}
+        else:
+            assert len(test) == 12  # a fifth
+
+
+def test_the_tail_is_the_end_and_the_random_part_is_stratified(clips):
+    ((_, _, tail),) = protocol_splits(clips, "ordered tail")
+    assert tail.tolist() == list(range(48, 60))
+    ((_, _, test),) = protocol_splits(clips, "random")
+    assert clips["emotion"].iloc[test].value_counts().tolist() == [4, 4, 4]
+
+
+@pytest.mark.parametrize("protocol", ["random", "unseen words"])
+def test_another_seed_is_another_split_and_the_same_seed_the_same(clips, protocol):
+    first, again, other = (rows_of(protocol_splits(clips, protocol, seed=s)) for s in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def many_speakers(n, clips):
+    return pd.concat([clips] * 2, ignore_index=True).assign(
+        speaker=[f"{i % n + 1:02d}" for i in range(2 * len(clips))]
+    )
+
+
+@pytest.fixture
+def without_copies(monkeypatch):
+    monkeypatch.setattr(evaluation, "_checksums", lambda paths: np.arange(len(paths)))
+
+
+def test_many_speakers_are_put_into_folds(clips, without_copies):
+    many = many_speakers(12, clips)
+    splits = list(protocol_splits(many, "unseen speaker", n_folds=4))
+    assert [many["speaker"].iloc[test].nunique() for _, _, test in splits] == [3, 3, 3, 3]
+
+
+def test_folds_can_be_given_by_name(clips, without_copies):
+    many = many_speakers(20, clips)
+    many = many[many["speaker"].isin([*RAVDESS_FOLDS["0"], *RAVDESS_FOLDS["2"]])]
+    splits = list(protocol_splits(many, "unseen speaker", folds=RAVDESS_FOLDS))
+    assert [fold for fold, _, _ in splits] == ["0", "2"]
+    assert set(many["speaker"].iloc[splits[0][2]]) == set(RAVDESS_FOLDS["0"])
+    with pytest.raises(ValueError, match="lacks the speakers 02"):
+        list(protocol_splits(many, "unseen speaker", folds={"2": RAVDESS_FOLDS["2"]}))
+
+
+def test_a_copy_on_both_sides_is_refused(clips):
+    doubled = pd.concat([clips, clips], ignore_index=True)
+    with pytest.raises(ValueError, match="a copy of it in training; leave copies out"):
+        list(protocol_splits(doubled, "random"))
+
+
+def test_a_group_on_both_sides_is_refused(clips, monkeypatch):
+    rows = np.arange(len(clips))
+    monkeypatch.setattr(
+        evaluation.LeaveOneGroupOut, "split", lambda *args, **kwargs: [(rows[:40], rows[40:])]
+    )
+    with pytest.raises(ValueError, match="speaker YAF is in training and in test"):
+        list(protocol_splits(clips, "unseen speaker"))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "says"),
+    [
+        ("by chance", "'by chance' is not known; use one of ordered tail"),
+        ("unseen speaker", "the speaker of 4 clips is not known"),
+    ],
+)
+def test_a_protocol_that_cannot_be_is_named(tmp_path, protocol, says):
+    with pytest.raises(ValueError, match=says):
+        list(
+            protocol_splits(
+                scan_corpus(write_folders(tmp_path, emotions=["sad", "fear"])), protocol
+            )
+        )
+
+
+def logistic(X, clips):
+    search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}, cv=GroupKFold(3))
+    return classical_model(search, X, clips["emotion"].to_numpy(str))
+
+
+def test_what_a_corpus_cannot_support_is_said_and_skipped(tmp_path, capsys):
+    clips = scan_corpus(write_folders(tmp_path, emotions=["sad", "fear"], clips=10))
+    X = np.random.default_rng(0).normal(size=(len(clips), 3))
+    for i, path in enumerate(clips["path"]):  # no two alike
+        with open(path, "ab") as file:
+            file.write(bytes([i]))
+    predictions = evaluate_protocols(clips, {"logistic": logistic(X, clips)})
+    assert set(predictions["protocol"]) == {"ordered tail", "random"}
+    assert "unseen words: skipped, the text of 20 clips is not known" in capsys.readouterr().out
+
+
+def test_every_tested_clip_is_in_the_table_with_its_probabilities(clips, X):
+    table = evaluate_protocols(clips, {"logistic": logistic(X, clips)}, seeds=(0, 1))
+    assert table.groupby(["protocol", "seed"]).size().tolist() == [12] * 4 + [60] * 2 + [12] * 2
+    probabilities = table[["p_angry", "p_ps", "p_sad"]]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-3)
+    assert (probabilities.idxmax(axis=1).str[2:] == table["prediction"]).all()
+    truth = clips.set_index(clips["path"].map(lambda path: path.split("/")[-1]))["emotion"]
+    assert (table["clip"].map(lambda clip: truth[clip.split("/")[-1]]) == table["truth"]).all()
+
+
+def test_a_new_voice_is_harder_where_the_voice_is_louder_than_the_emotion(clips, X):
+    table = evaluate_protocols(clips, {"logistic": logistic(X[:, 2:], clips)})
+    accuracy = score_protocols(table).set_index("protocol")["accuracy"]
+    assert accuracy["random"] > accuracy["unseen speaker"] + 0.2
+
+
+def test_models_choose_by_groups_of_the_training_part(clips):
+    seen = []
+
+    def model(train, test, groups, seed):
+        seen.append((train, groups))
+        return np.full((len(test), 3), 1 / 3)
+
+    evaluate_protocols(clips, {"m": model}, protocols=["unseen words", "unseen speaker", "random"])
+    (train, words), *folds, (all_train, alone) = seen
+    assert words.tolist() == clips["text"].iloc[train].tolist()
+    for train, groups in folds:  # one speaker is left: by word
+        assert groups.tolist() == clips["text"].iloc[train].tolist()
+    assert len(set(alone)) == len(all_train)
+
+
+def test_finished_folds_are_not_computed_again(clips, X, tmp_path):
+    calls, file = [], tmp_path / "record.csv"
+    fit = logistic(X, clips)
+
+    def model(train, test, groups, seed):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(seed)
+        return fit(train, test, groups, seed)
+
+    settings = {"protocols": ["random", "unseen speaker"], "seeds": (0, 1), "file": file}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_protocols(clips, {"m": model}, **settings)
+    resumed = evaluate_protocols(clips, {"m": fit}, **settings)
+    assert len(pd.read_csv(file)) == len(resumed) == 2 * 12 + 2 * 60
+    again = evaluate_protocols(clips, {"m": fit}, **settings | {"file": None})
+    pd.testing.assert_frame_equal(
+        score_protocols(resumed).sort_values("protocol", ignore_index=True),
+        score_protocols(again).sort_values("protocol", ignore_index=True),
+    )
+
+
+def test_folds_in_parallel_give_the_same(clips, X):
+    models = {"logistic": logistic(X, clips)}
+    alone, together = (evaluate_protocols(clips, models, n_jobs=n) for n in (1, 2))
+    pd.testing.assert_frame_equal(alone, together)
+
+
+def test_a_network_repeats_itself_bit_for_bit(clips, X):
+    Y = np.eye(3)[np.unique(clips["emotion"], return_inverse=True)[1]]
+    build = lambda train: build_lstm((4, 1), 3, units=4)  # noqa: E731
+    models = {"lstm": network_model(build, X[..., None], Y, epochs=2)}
+    first, second = (evaluate_protocols(clips, models, protocols=["random"]) for _ in range(2))
+    pd.testing.assert_frame_equal(first, second)
+    assert not first.equals(evaluate_protocols(clips, models, protocols=["random"], seeds=[1]))
+
+
+def made_up(right, protocol="unseen words", model="m"):
+    """Predictions of 10 words x 2 emotions; ``right[word]`` of the two are right."""
+    rows = []
+    for word, n in enumerate(right):
+        for i, emotion in enumerate(("happy", "sad")):
+            answer = emotion if i < n else "fear"
+            rows.append([model, protocol, "0", 0, f"{word} {emotion}", str(word), emotion, answer])
+    names = ["model", "protocol", "fold", "seed", "clip", "text", "truth", "prediction"]
+    return pd.DataFrame(rows, columns=names).assign(speaker="S")
+
+
+def test_scores_are_those_of_scikit_learn(clips, X):
+    table = evaluate_protocols(clips, {"logistic": logistic(X, clips)}, protocols=["random"])
+    (row,) = score_protocols(table).itertuples()
+    assert row.accuracy == pytest.approx(accuracy_score(table["truth"], table["prediction"]))
+    uar = balanced_accuracy_score(table["truth"], table["prediction"])
+    assert row.uar == pytest.approx(uar)
+    assert row.accuracy_low <= row.accuracy <= row.accuracy_high
+
+
+def test_accuracy_and_uar_part_where_a_rare_emotion_fails():
+    table = made_up([1] * 10)  # happy right, sad wrong
+    table = table[(table["truth"] == "happy") | (table["text"] == "0")]
+    (row,) = score_protocols(table).itertuples()
+    assert row.accuracy == pytest.approx(10 / 11)
+    assert row.uar == pytest.approx(0.5)
+
+
+def test_intervals_draw_words_and_not_clips():
+    (words,) = score_protocols(made_up([2, 0] * 5)).itertuples()
+    (alone,) = score_protocols(made_up([2, 0] * 5, protocol="random")).itertuples()
+    assert (words.unit, words.n_units, alone.unit, alone.n_units) == ("text", 10, "clip", 20)
+    # whole words are right or wrong: 10 draws, not 20, hence about 1.4 times as wide
+    width, narrow = (
+        words.accuracy_high - words.accuracy_low,
+        alone.accuracy_high - alone.accuracy_low,
+    )
+    assert 1.2 < width / narrow < 1.8
+    assert width == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 10), abs=0.1)
+
+
+def test_an_interval_covers_the_truth_about_95_times_of_100():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(100):
+        right = 2 * (rng.random(40) < 0.7)
+        (row,) = score_protocols(made_up(right), n_resamples=200).itertuples()
+        hits += row.accuracy_low <= 0.7 <= row.accuracy_high
+    assert 85 <= hits <= 100
+
+
+def test_models_are_compared_on_the_same_clips():
+    better, worse = made_up([2] * 8 + [0] * 2, model="a"), made_up([1] * 8 + [0] * 2, model="b")
+    (row,) = compare_models(pd.concat([better, worse]), "a", "b").itertuples()
+    assert row.difference == pytest.approx(0.4)
+    assert 0 < row.low < row.difference < row.high
+    with pytest.raises(ValueError, match="a and b were not tested on the same clips"):
+        compare_models(pd.concat([better, worse.head(3)]), "a", "b")
+
+
+def test_calibration_error_is_the_distance_of_confidence_and_accuracy():
+    error, bins = calibration_error(np.full(100, 0.9), np.arange(100) < 60)
+    assert error == pytest.approx(0.3)
+    assert bins[["confidence", "accuracy", "clips"]].round(3).values.tolist() == [[0.9, 0.6, 100]]
+    assert calibration_error(np.array([1.0, 0.0]), np.array([True, False]))[0] == 0
+
+
+def test_the_temperature_undoes_what_made_a_model_too_sure():
+    rng = np.random.default_rng(0)
+    honest = rng.dirichlet([0.6] * 4, 4000)
+    labels = np.array([rng.choice(4, p=p) for p in honest])
+    too_sure = apply_temperature(honest, 0.4)
+    temperature = fit_temperature(too_sure, labels)
+    assert temperature == pytest.approx(1 / 0.4, rel=0.1)
+    cooled = apply_temperature(too_sure, temperature)
+    assert (cooled.argmax(axis=1) == too_sure.argmax(axis=1)).all()
+    np.testing.assert_allclose(cooled, honest, atol=0.03)
