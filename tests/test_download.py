@@ -389,9 +389,10 @@ def test_a_zip_that_is_there_is_not_fetched_again(server, stand_ins, tmp_path, m
 
 
 IN_ANOTHER_PROCESS = """
-import json, sys
+import json, signal, sys
 from dataclasses import replace
 from ser_utils import download
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it otherwise
 name, target, url, checksums = sys.argv[1:]
 download.SOURCES[name] = replace(download.SOURCES[name], base=url, checksum=None)
 download.official_checksums = lambda name: json.loads(checksums)
