@@ -223,13 +223,14 @@ def listen(y, sr):
     return player
 
 
-def progress_bar(iterable=None, **kwargs):
+def progress_bar(iterable=None, *, unit="clips", **kwargs):
     """A tqdm bar on stdout without times, so that a re-executed notebook shows the same line."""
     return tqdm(
         iterable,
         file=sys.stdout,
         mininterval=0.5,
-        bar_format="{desc}: {n_fmt}/{total_fmt} clips |{bar:30}| {percentage:.0f}%",
+        unit=unit,
+        bar_format="{desc}: {n_fmt}/{total_fmt} {unit} |{bar:30}| {percentage:.0f}%",
         **kwargs,
     )
 

@@ -266,7 +266,7 @@ def evaluate_protocols(
     results = parallel(joblib.delayed(model)(*split, fit[-1]) for fit, model, split in jobs)
     tables = [] if done is None else [done]
     for (fit, _, split), probabilities in zip(
-        jobs, progress_bar(results, total=len(jobs), desc="fits"), strict=True
+        jobs, progress_bar(results, total=len(jobs), desc="fitted", unit="models"), strict=True
     ):
         table = labelled.iloc[split[1]].assign(**dict(zip(FIT, fit, strict=True)))
         table["prediction"] = emotions[np.argmax(probabilities, axis=1)]
