@@ -88,6 +88,11 @@ def test_damage_is_found_and_nothing_else(corpus, damage):
     assert findings(corpus) == [[CLIP, name, severity] for name in what]
 
 
+def test_a_text_said_once_is_compared_with_the_whole_corpus(corpus):
+    write_clip(corpus / "OAF_angry" / "OAF_once_angry.wav", seconds=0.2, seed=3)
+    assert ["OAF_angry/OAF_once_angry.wav", "length", "warning"] in findings(corpus)
+
+
 def test_a_missing_file_is_a_finding(corpus):
     clips = scan_corpus(corpus)
     (corpus / CLIP).unlink()

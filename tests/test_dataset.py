@@ -131,6 +131,14 @@ def test_a_release_with_a_copy_of_itself_is_one_corpus(tmp_path, copy, capsys):
     assert "12 audio files left out" in capsys.readouterr().out
 
 
+def test_a_release_that_lies_there_twice_is_one_corpus(tmp_path):
+    touch(tmp_path, "wav/OAF_angry/OAF_a_angry.wav", "flac/OAF_angry/OAF_a_angry.flac")
+    clips = scan_corpus(tmp_path)
+    assert relative_paths(clips)["path"].tolist() == ["flac/OAF_angry/OAF_a_angry.flac"]
+    reason = "second copy of flac/OAF_angry/OAF_a_angry.flac"
+    assert clips.attrs["skipped"] == [("wav/OAF_angry/OAF_a_angry.wav", reason)]
+
+
 def test_a_copy_of_emotion_folders_inside_itself_is_found(tmp_path):
     write_folders(tmp_path)
     write_folders(tmp_path / "my recordings")
