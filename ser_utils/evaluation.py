@@ -228,8 +228,8 @@ def evaluate_protocols(
     folds, n_folds
         As in `protocol_splits`.
     file : str or Path, optional
-        CSV file that each finished fold is appended to. Folds that are in it already are not
-        computed again: delete it when a model has changed.
+        CSV file that each finished fold is appended to. What is in it already is not computed
+        again and is returned, too: delete it when a model has changed.
     n_jobs : int
         Folds computed at the same time.
 
@@ -239,6 +239,11 @@ def evaluate_protocols(
         A row for each tested clip: ``model, protocol, fold, seed, clip, speaker, text, truth,
         prediction`` and the probability of each emotion in ``p_<emotion>``.
 
+    Raises
+    ------
+    ValueError
+        If ``file`` holds folds of another size, or a split is not clean (see `protocol_splits`).
+
     Notes
     -----
     Notebook: 05_evaluate.
@@ -247,9 +252,32 @@ def evaluate_protocols(
     labelled = clips[["speaker", "text"]].assign(
         clip=relative_paths(clips)["path"], truth=clips["emotion"]
     )
-    done = pd.read_csv(file, dtype={"fold": str}) if file and Path(file).exists() else None
-    known = set() if done is None else set(done[FIT].itertuples(index=False, name=None))
-    jobs = []
+    done = _read_predictions(file)
+    jobs = _unfinished(clips, models, protocols, seeds, folds, n_folds, done)
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
+    results = parallel(joblib.delayed(model)(*split, fit[-1]) for fit, model, split in jobs)
+    bar = progress_bar(results, total=len(jobs), desc="fitted", unit="models")
+    tables = [done]
+    for (fit, _, (_, test, _)), probabilities in zip(jobs, bar, strict=True):
+        table = labelled.iloc[test].assign(**dict(zip(FIT, fit, strict=True)))
+        table["prediction"] = emotions[np.argmax(probabilities, axis=1)]
+        table[[f"p_{emotion}" for emotion in emotions]] = np.round(probabilities, 4)
+        tables.append(table[[*FIT, *(name for name in table if name not in FIT)]])
+        if file:
+            tables[-1].to_csv(file, mode="a", header=not Path(file).exists(), index=False)
+    return pd.concat([table for table in tables if len(table)] or [done], ignore_index=True)
+
+
+def _read_predictions(file):
+    """Read finished folds; an empty table if there are none."""
+    if file and Path(file).exists():
+        return pd.read_csv(file, dtype={"fold": str, "speaker": str, "text": str})
+    return pd.DataFrame(columns=FIT)
+
+
+def _unfinished(clips, models, protocols, seeds, folds, n_folds, done):
+    """List what is to be fitted: names, model, and its split."""
+    sizes, jobs = done.groupby(FIT).size().to_dict(), []
     for protocol in protocols:
         if why := _why_not(clips, protocol):
             print(f"{protocol}: skipped, {why}")
@@ -257,24 +285,18 @@ def evaluate_protocols(
         for seed in seeds:
             splits = protocol_splits(clips, protocol, seed=seed, folds=folds, n_folds=n_folds)
             for fold, train, test in splits:
-                groups = _inner_groups(clips, train, protocol)
                 for name, model in models.items():
                     fit = (name, protocol, fold, seed)
-                    if fit not in known:
-                        jobs.append((fit, model, (train, test, groups)))
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-    results = parallel(joblib.delayed(model)(*split, fit[-1]) for fit, model, split in jobs)
-    tables = [] if done is None else [done]
-    for (fit, _, split), probabilities in zip(
-        jobs, progress_bar(results, total=len(jobs), desc="fitted", unit="models"), strict=True
-    ):
-        table = labelled.iloc[split[1]].assign(**dict(zip(FIT, fit, strict=True)))
-        table["prediction"] = emotions[np.argmax(probabilities, axis=1)]
-        table[[f"p_{emotion}" for emotion in emotions]] = np.round(probabilities, 4)
-        tables.append(table[[*FIT, *(name for name in table if name not in FIT)]])
-        if file:
-            tables[-1].to_csv(file, mode="a", header=not Path(file).exists(), index=False)
-    return pd.concat(tables, ignore_index=True)
+                    if sizes.get(fit, len(test)) != len(test):
+                        raise ValueError(
+                            f"The file of predictions has {sizes[fit]} clips of {fit}, the corpus "
+                            f"{len(test)}: it is of another corpus or damaged; delete it."
+                        )
+                    if fit not in sizes:
+                        jobs.append(
+                            (fit, model, (train, test, _inner_groups(clips, train, protocol)))
+                        )
+    return jobs
 
 
 def _unit(predictions):

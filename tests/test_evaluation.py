@@ -202,6 +202,25 @@ def test_finished_folds_are_not_computed_again(clips, X, tmp_path):
     )
 
 
+def test_a_record_of_another_corpus_is_refused(clips, X, tmp_path):
+    settings = {"protocols": ["random"], "file": tmp_path / "record.csv"}
+    evaluate_protocols(clips, {"m": logistic(X, clips)}, **settings)
+    rows = (tmp_path / "record.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "record.csv").write_text("".join(rows[:-2]))  # as if killed while writing
+    with pytest.raises(ValueError, match=r"has 10 clips .* the corpus 12: .*; delete it"):
+        evaluate_protocols(clips, {"m": logistic(X, clips)}, **settings)
+
+
+def test_speakers_with_numbers_for_names_survive_the_record(clips, X, tmp_path):
+    numbered = clips.assign(speaker=clips["speaker"].map({"OAF": "02", "YAF": "10"}))
+    settings = {"protocols": ["unseen speaker"], "file": tmp_path / "record.csv"}
+    first, second = (
+        evaluate_protocols(numbered, {"m": logistic(X, clips)}, **settings) for _ in "ab"
+    )
+    assert set(second["speaker"]) == set(second["fold"]) == {"02", "10"}
+    assert len(first) == len(second) == 60
+
+
 def test_folds_in_parallel_give_the_same(clips, X):
     models = {"logistic": logistic(X, clips)}
     alone, together = (evaluate_protocols(clips, models, n_jobs=n) for n in (1, 2))
