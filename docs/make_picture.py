@@ -1,14 +1,16 @@
-"""Draw the picture at the top of README.md from the demo corpus: one word in seven emotions."""
+"""Draw README.md's pictures: one word in seven emotions, and the record of the protocols."""
 
 from pathlib import Path
 
 import librosa
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 from ser_utils import load_audio, make_demo_corpus, scan_corpus
 from ser_utils.dataset import matched_clips
-from ser_utils.plotting import emotion_palette
+from ser_utils.evaluation import PROTOCOLS
+from ser_utils.plotting import emotion_palette, plot_protocols
 
 ROOT = Path(__file__).parent
 clips = matched_clips(scan_corpus(make_demo_corpus(ROOT.parent / "data" / "demo")))
@@ -28,3 +30,11 @@ for ax in axes.flat:
 fig.suptitle("one invented voice, one sentence: the demo corpus of ser_utils", y=0.04, fontsize=10)
 fig.subplots_adjust(left=0.01, right=0.99, top=0.9, bottom=0.08, wspace=0.06, hspace=0.05)
 fig.savefig(ROOT / "seven_emotions.png", dpi=100)
+
+scores = pd.read_csv(ROOT.parent / "benchmarks" / "protocols.csv")
+models = ["logistic regression", "SVM", "reference LSTM", "sequence LSTM"]
+order = {name: i for i, name in enumerate([*models, *PROTOCOLS])}
+scores = scores[(scores["corpus"] == "tess") & scores["model"].isin(models)]
+scores = scores.sort_values(["model", "protocol"], key=lambda names: names.map(order))
+plot_protocols(scores, chance=1 / 7).set(title="TESS: what is asked decides")
+plt.savefig(ROOT / "protocols_tess.png", dpi=90)
