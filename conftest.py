@@ -11,7 +11,7 @@ REAL_DATA = os.environ.pop("SER_DATA_DIR", None)  # notebooks are compared on th
 
 def pytest_configure(config):
     if config.option.nbval:
-        from ser_utils import make_demo_corpus
+        from ser_utils.demo_corpus import make_demo_corpus
 
         config.option.nbval_sanitize_with = str(ROOT / "tests" / "sanitize.cfg")
         make_demo_corpus(ROOT / "data" / "demo")
@@ -20,7 +20,7 @@ def pytest_configure(config):
 @pytest.fixture(scope="session")
 def demo_corpus():
     """Folder of the demo corpus that the notebooks read, made where it is missing."""
-    from ser_utils import make_demo_corpus
+    from ser_utils.demo_corpus import make_demo_corpus
 
     return make_demo_corpus(ROOT / "data" / "demo")
 
@@ -31,3 +31,15 @@ def real_corpus():
     if REAL_DATA is None:
         pytest.skip("SER_DATA_DIR is not set")
     return (ROOT / Path(REAL_DATA).expanduser()).resolve()
+
+
+@pytest.fixture(scope="session")
+def tiny_recognizer():
+    """A recogniser with a small untrained model: it knows nothing and answers at once."""
+    from ser_utils import EmotionRecognizer, build_lstm, import_keras, set_seed
+
+    set_seed(0)
+    normalization = import_keras().layers.Normalization(mean=[0.0] * 40, variance=[400.0] * 40)
+    model = build_lstm((None, 40), 3, units=8, normalization=normalization)
+    about = {"corpora": ["none"], "protocol": "none", "figures": {}, "licence": "MIT"}
+    return EmotionRecognizer(model, ["angry", "happy", "sad"], about=about)

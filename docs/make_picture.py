@@ -6,8 +6,9 @@ import librosa
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ser_utils import load_audio, make_demo_corpus, scan_corpus
+from ser_utils import load_audio, scan_corpus
 from ser_utils.dataset import matched_clips
+from ser_utils.demo_corpus import make_demo_corpus
 from ser_utils.plotting import emotion_palette
 
 ROOT = Path(__file__).parent

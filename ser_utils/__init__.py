@@ -12,7 +12,6 @@ from .dataset import (
     output_dir,
     scan_corpus,
 )
-from .demo_corpus import make_demo_corpus
 from .download import fetch_corpus
 from .features import (
     REFERENCE_CONFIG,
@@ -21,12 +20,14 @@ from .features import (
     extract_features,
 )
 from .models import build_lstm, clip_batches, import_keras, set_seed
+from .recognizer import EmotionRecognizer
 
 __version__ = "0.1.0"
 __all__ = [
     "REFERENCE_CONFIG",
     "AudioError",
     "CorpusError",
+    "EmotionRecognizer",
     "FeatureConfig",
     "audit_corpus",
     "build_lstm",
@@ -39,7 +40,6 @@ __all__ = [
     "import_keras",
     "listen",
     "load_audio",
-    "make_demo_corpus",
     "output_dir",
     "scan_corpus",
     "set_seed",
