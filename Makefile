@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONUTF8 := 1
 
-.PHONY: help run test lab refresh bench clean
+.PHONY: help run test lab serve refresh bench clean
 .DEFAULT_GOAL := help
 
 help: ## say what each command does
@@ -20,6 +20,10 @@ test: .venv/ready ## lint, unit tests, and every cell of the notebooks on the de
 
 lab: .venv/ready ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks/01_load.ipynb
+
+serve: .venv/ready ## open a page that listens (BUNDLE=folder: another model than notebook 08's)
+	@test -n "$(BUNDLE)" -o -e output/recognizer/bundle.json || $(BIN)/python run_notebooks.py 08
+	@$(BIN)/python -m ser_utils.app --open $(if $(BUNDLE),--bundle $(BUNDLE))
 
 refresh: .venv/ready ## execute the notebooks in place on the demo corpus, for committing (N=04: one alone)
 	$(BIN)/ruff format notebooks

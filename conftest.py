@@ -1,6 +1,7 @@
 """What pytest and nbval need before they start, from whatever folder they are called."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,26 @@ def tiny_recognizer():
     model = build_lstm((None, 40), 3, units=8, normalization=normalization)
     about = {"corpora": ["none"], "protocol": "none", "figures": {}, "licence": "MIT"}
     return EmotionRecognizer(model, ["angry", "happy", "sad"], about=about)
+
+
+@pytest.fixture(scope="session")
+def server(tiny_recognizer):
+    """A running server with the small untrained model."""
+    from ser_utils.app import Server, build_app
+
+    server = Server(build_app(tiny_recognizer))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def wait_until():
+    """Wait until something becomes true; fail after ten seconds."""
+
+    def wait(condition, seconds=10):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "it did not happen"
+            time.sleep(0.05)
+
+    return wait

@@ -4,6 +4,7 @@ audio files -> scan_corpus -> table of clips -> extract_corpus -> arrays -> buil
 Figures are in `ser_utils.plotting`.
 """
 
+from .app import build_app
 from .audio import AudioError, listen, load_audio
 from .audit import audit_corpus, drop_flagged
 from .dataset import (
@@ -30,6 +31,7 @@ __all__ = [
     "EmotionRecognizer",
     "FeatureConfig",
     "audit_corpus",
+    "build_app",
     "build_lstm",
     "clip_batches",
     "data_dir",

@@ -14,7 +14,7 @@ import ser_utils
 
 ROOT = Path(__file__).parent.parent
 ORDER = ["audio", "demo_corpus", "dataset", "audit", "download", "features", "models"]
-ORDER += ["recognizer"]
+ORDER += ["recognizer", "app"]
 # plotting imports none of them
 
 
