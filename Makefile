@@ -30,8 +30,10 @@ refresh: .venv/ready ## execute the notebooks in place on the demo corpus, for c
 	$(BIN)/ruff check --fix notebooks
 	@env -u SER_DATA_DIR $(BIN)/python run_notebooks.py --in-place $(N)
 
-bench: .venv/ready ## measure the claims about speed (SER_DATA_DIR: on that corpus)
+bench: .venv/ready ## measure the claims about speed and load (SER_DATA_DIR: on that corpus)
 	$(BIN)/python benchmarks/speed.py
+	@test -e output/recognizer/bundle.json || $(BIN)/python run_notebooks.py 08
+	$(BIN)/python benchmarks/load.py
 
 clean: ## remove .venv, the demo corpus and everything computed
 	rm -rf .venv data/demo output

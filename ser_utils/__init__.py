@@ -1,10 +1,12 @@
 """Speech emotion recognition, step by step: the package beside the notebooks.
 
-audio files -> scan_corpus -> table of clips -> extract_corpus -> arrays -> build_lstm -> model.
+audio files -> scan_corpus -> table of clips -> extract_corpus -> arrays -> build_lstm -> model
+-> EmotionRecognizer -> build_app.
 Figures are in `ser_utils.plotting`.
 """
 
-from .app import build_app
+from importlib import import_module
+
 from .audio import AudioError, listen, load_audio
 from .audit import audit_corpus, drop_flagged
 from .dataset import (
@@ -21,7 +23,6 @@ from .features import (
     extract_features,
 )
 from .models import build_lstm, clip_batches, import_keras, set_seed
-from .recognizer import EmotionRecognizer
 
 __version__ = "0.1.0"
 __all__ = [
@@ -46,3 +47,12 @@ __all__ = [
     "scan_corpus",
     "set_seed",
 ]
+
+_LATER = {"EmotionRecognizer": ".recognizer", "build_app": ".app"}  # also run as commands
+
+
+def __getattr__(name):
+    """Import what few need when it is asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name], __name__), name)

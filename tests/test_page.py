@@ -185,6 +185,7 @@ def test_a_file_and_an_example_are_answered_and_look_right(page_server, browse, 
     assert sum(browser.shares().values()) == pytest.approx(100, abs=4)
     browser.click("microphone")
     wait_until(lambda: "angry" in browser.text("summary") and browser.text("to") == "now")
+    time.sleep(8)  # for a picture with something in it
     browser.width(1200, 1250)
     browser.screenshot("page-desktop.png")
     for width in (390, 320):

@@ -217,4 +217,4 @@ def test_the_module_can_be_run(tmp_path):
     command = [sys.executable, "-m", "ser_utils.recognizer", "a.wav", "--bundle", tmp_path]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
-    assert result.stderr.strip().endswith("holds no bundle; notebook 08_deploy makes one.")
+    assert result.stderr == f"{tmp_path} holds no bundle; notebook 08_deploy makes one.\n"
