@@ -14,7 +14,7 @@ import ser_utils
 
 ROOT = Path(__file__).parent.parent
 ORDER = ["audio", "demo_corpus", "dataset", "audit", "download", "features", "models"]
-ORDER += ["recognizer", "app"]
+ORDER += ["recognizer", "phone", "app"]
 # plotting imports none of them
 
 
