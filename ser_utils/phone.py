@@ -12,7 +12,7 @@ import librosa
 import numpy as np
 import scipy
 
-from .models import import_keras
+from .models import import_keras, quiet
 
 
 def _front_end(config):
@@ -78,7 +78,7 @@ def export_phone(recognizer, path, *, precision="float32"):
     for layer in recognizer.model.layers:
         if not isinstance(layer, (keras.layers.InputLayer, keras.layers.Masking)):
             outputs = layer(outputs)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quiet():
         signature = [tf.TensorSpec(shape, tf.float32)]
         keras.Model(samples, outputs).export(
             folder, format="tf_saved_model", input_signature=signature, verbose=False
