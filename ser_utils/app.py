@@ -29,7 +29,6 @@ import time
 import webbrowser
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +55,9 @@ LIMITS = {
 EVERY = 0.25  # s, between two decisions of a stream
 COLUMNS = 600  # of a picture, at most
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; media-src 'self' blob:",
+    "Content-Security-Policy": "default-src 'self'; media-src blob:; frame-ancestors 'none'",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
 }
 LOOPBACK = r"(127\.0\.0\.1|localhost|\[?::1\]?)"
 BUSY = "The server is busy; try again in a moment."
@@ -115,20 +112,14 @@ class _About(_Handler):
         self.finish(self.settings["about"])
 
 
-@lru_cache
-def _example(emotion):
-    """One synthetic clip as the bytes of a WAV file."""
-    content = io.BytesIO()
-    sf.write(content, synthesize("moon", emotion, "SA"), SAMPLE_RATE, format="WAV")
-    return content.getvalue()
-
-
 class _Example(_Handler):
     """Clips of the demo corpus to try."""
 
     def get(self, emotion):
+        content = io.BytesIO()
+        sf.write(content, synthesize("moon", emotion, "SA"), SAMPLE_RATE, format="WAV")
         self.set_header("Content-Type", "audio/wav")
-        self.finish(_example(emotion))
+        self.finish(content.getvalue())
 
 
 def _encoded(values):
@@ -156,13 +147,13 @@ def _answer(recognizer, content, picture):
             raise _Refused(413, f"The sound lasts {info['seconds']:.0f} s, {most}")
         if info["seconds"] * info["sr"] * info["channels"] > LIMITS["samples"]:
             raise _Refused(413, "It has too many samples; export it with 1 or 2 channels, 48 kHz.")
-        y, sr = load_audio(content, sr=recognizer.config.sr)
-        said = recognizer.predict(y, sr)
+        answer = recognizer.predict(content)._asdict() | {"seconds": round(info["seconds"], 3)}
+        if picture:
+            y, _ = load_audio(content, sr=recognizer.config.sr)
+            answer["picture"] = _picture(y, recognizer.config)
     except AudioError as error:
         raise _Refused(415, error.reason[0].upper() + error.reason[1:]) from None
-    answer = said._asdict() | {"seconds": round(info["seconds"], 3)}
-    answer["timeline"] = said.timeline.round(4).to_dict("records")
-    return answer | ({"picture": _picture(y, recognizer.config)} if picture else {})
+    return answer | {"timeline": answer["timeline"].round(4).to_dict("records")}
 
 
 @web.stream_request_body

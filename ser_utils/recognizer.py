@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -19,9 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import soundfile as sf
-import soxr
 
-from .audio import RATES, AudioError, audio_info, load_audio
+from .audio import AudioError, audio_info, load_audio
 from .dataset import output_dir
 from .demo_corpus import SAMPLE_RATE, synthesize
 from .features import FeatureConfig, extract_features
@@ -97,14 +97,6 @@ def sure_threshold(probabilities, labels, *, accuracy=0.9):
     right = (probabilities.argmax(axis=1) == labels)[order]
     kept = np.flatnonzero(np.cumsum(right) >= accuracy * np.arange(1, len(right) + 1))
     return float(confidence[order][kept[-1]]) if len(kept) else 1.0
-
-
-def _mono(y):
-    """Bring any array of samples to mono and full scale 1."""
-    y = np.asarray(y)
-    if np.issubdtype(y.dtype, np.integer):
-        y = y / np.iinfo(y.dtype).max
-    return y.mean(axis=np.argmin(y.shape)) if y.ndim == 2 and y.size else y
 
 
 class EmotionRecognizer:
@@ -196,8 +188,8 @@ class EmotionRecognizer:
         Parameters
         ----------
         clip : str, Path, io.BytesIO, np.ndarray, or list of them
-            An audio file, its content, or a waveform (mono, or with channels along the shorter
-            axis; integers are brought to full scale). From 0.3 s to hours: what is longer than
+            An audio file, its content, or a waveform, ``(n_samples,)`` or ``(n_samples, channels)``
+            of floats or 16-bit integers. From 0.3 s to hours: what is longer than
             ``config.duration`` is cut into windows of 3 s, one every second.
         sr : int, optional
             Sample rate of waveforms (in Hz).
@@ -219,46 +211,31 @@ class EmotionRecognizer:
         """
         if isinstance(clip, (list, tuple)):
             return [self.predict(one, sr) for one in clip]
-        seconds, read = self._reader(clip, sr)
+        if isinstance(clip, np.ndarray):
+            if sr is None:
+                raise ValueError("sr=None tells no sample rate; give the waveform's, in Hz.")
+            y, clip = clip, io.BytesIO()  # from here on a file as any other
+            sf.write(clip, y, sr, "FLOAT" if y.dtype.kind == "f" else "PCM_16", format="WAV")
+        seconds, rate = audio_info(clip)["seconds"], self.config.sr
         if seconds < SHORTEST:
             reason = f"it lasts {seconds:.2f} s and must last at least {SHORTEST} s; record more."
-            raise AudioError(None if read.__name__ == "cut" else clip, reason)
+            raise AudioError(clip, reason)
         starts, length = np.zeros(1), self.config.duration
         if seconds > self.config.duration:
             starts, length = np.arange(0, seconds - WINDOW + STEP, STEP), WINDOW
         rows = []
         for i in range(0, len(starts), BATCH):  # so that memory does not grow with the clip
             part = starts[i : i + BATCH]
-            y = read(part[0], part[-1] - part[0] + length)
-            first = ((part - part[0]) * self.config.sr).astype(int)
-            waves = [y[n : n + int(length * self.config.sr)] for n in first]
+            piece = {"offset": part[0], "duration": part[-1] - part[0] + length}
+            y, _ = load_audio(clip, sr=rate, **piece)
+            waves = [y[n:][: int(length * rate)] for n in ((part - part[0]) * rate).astype(int)]
             for start, wave, row in zip(part, waves, self.probabilities(waves), strict=True):
                 end = min(start + length, seconds)
                 rows.append([start, end, self.decide(row, wave), *row.tolist()])
         timeline = pd.DataFrame(rows, columns=["start", "end", "emotion", *self.emotions])
         mean = timeline[self.emotions].mean()
-        emotion = mean.idxmax() if mean.max() >= self.threshold else NOT_SURE
-        if (timeline["emotion"] == NOT_SURE).all():  # it may be silent
-            emotion = NOT_SURE
-        return Prediction(emotion, mean.to_dict(), timeline)
-
-    def _reader(self, clip, sr):
-        """Length of a clip (s), and a function that reads a piece of it at the model's rate."""
-        if isinstance(clip, (str, Path, io.BytesIO)):
-
-            def load(offset, duration):
-                return load_audio(clip, sr=self.config.sr, offset=offset, duration=duration)[0]
-
-            return audio_info(clip)["seconds"], load
-        if sr not in RATES:
-            raise ValueError(f"sr={sr} must be 1000 to 768000 Hz; tell the waveform's rate.")
-        y = _mono(clip)
-
-        def cut(offset, duration):
-            piece = y[int(offset * sr) : int((offset + duration) * sr)]
-            return piece if sr == self.config.sr else soxr.resample(piece, sr, self.config.sr)
-
-        return len(y) / sr, cut
+        sure = mean.max() >= self.threshold and (timeline["emotion"] != NOT_SURE).any()
+        return Prediction(mean.idxmax() if sure else NOT_SURE, mean.to_dict(), timeline)
 
     def save(self, folder):
         """Write the bundle: ``model.keras``, ``bundle.json`` and ``golden.wav``.
@@ -322,24 +299,23 @@ class EmotionRecognizer:
                 reason = f"its format, {bundle['format']}, is newer than ours, {FORMAT}"
                 raise BundleError(f"{folder}: {reason}; update ser_utils.")
             saved_by = ", ".join(f"{name} {number}" for name, number in bundle["versions"].items())
-            config = FeatureConfig(**bundle["config"])
-            names, golden = bundle["emotions"], np.array(list(bundle["golden"].values()))
-            settings = {"config": config, "threshold": bundle["threshold"]}
-            about = bundle["about"]
+            golden = np.array([bundle["golden"][name] for name in bundle["emotions"]])
+            settings = {name: bundle[name] for name in ("threshold", "about")}
+            settings["config"] = FeatureConfig(**bundle["config"])
         except FileNotFoundError:
             raise BundleError(f"{folder} holds no bundle; notebook 08_deploy makes one.") from None
+        except BundleError:
+            raise
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            if isinstance(error, BundleError):
-                raise
             raise BundleError(f"{folder}/bundle.json is damaged ({error}); save again.") from None
         try:
             model = import_keras().models.load_model(folder / "model.keras", compile=False)
-            recognizer = cls(model, names, about=about, **settings)
+            recognizer = cls(model, bundle["emotions"], **settings)
             answer = recognizer.predict(folder / "golden.wav").probabilities
         except Exception as error:  # Keras raises whatever an old or damaged file leads to
             reason = f"its model cannot be loaded here ({type(error).__name__})"
             raise BundleError(f"{folder}: {reason}; install {saved_by}, or train again.") from error
-        if (change := np.abs(np.array(list(answer.values())) - golden).max()) > TOLERANCE:
+        if (change := np.abs(list(answer.values()) - golden).max()) > TOLERANCE:
             reason = f"its golden clip's probabilities are off by {change:.2f}"
             raise BundleError(f"{folder}: {reason}; install {saved_by}, or train again.")
         return recognizer
@@ -368,14 +344,14 @@ def main(arguments=None):
         row = {"start": 0.0, "end": said.timeline["end"].iloc[-1], "emotion": said.emotion}
         table = said.timeline if options.timeline else pd.DataFrame([row | said.probabilities])
         tables.append(table.assign(file=file)[["file", *table.columns]])
+    table = pd.concat(tables, ignore_index=True).round(3) if tables else pd.DataFrame()
+    writers = {
+        "json": partial(table.to_json, orient="records", indent=1),
+        "csv": partial(table.to_csv, index=False),
+        "table": partial(table.to_string, index=False),
+    }
     if tables:
-        table = pd.concat(tables, ignore_index=True).round(3)
-        write = {
-            "table": lambda: table.to_string(index=False),
-            "json": lambda: table.to_json(orient="records", indent=1),
-            "csv": lambda: table.to_csv(index=False).rstrip(),
-        }
-        print(write[options.format]())
+        print(writers[options.format]())
     sys.exit(1 if failed else 0)
 
 
