@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONUTF8 := 1
 
-.PHONY: help run test lab refresh bench clean
+.PHONY: help run test lab serve refresh bench clean
 .DEFAULT_GOAL := help
 
 help: ## say what each command does
@@ -21,13 +21,19 @@ test: .venv/ready ## lint, unit tests, and every cell of the notebooks on the de
 lab: .venv/ready ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks/01_load.ipynb
 
+serve: .venv/ready ## open a page that listens (BUNDLE=folder: another model than notebook 08's)
+	@test -n "$(BUNDLE)" -o -e output/recognizer/bundle.json || $(BIN)/python run_notebooks.py 08
+	@$(BIN)/python -m ser_utils.app --open $(if $(BUNDLE),--bundle $(BUNDLE))
+
 refresh: .venv/ready ## execute the notebooks in place on the demo corpus, for committing (N=04: one alone)
 	$(BIN)/ruff format notebooks
 	$(BIN)/ruff check --fix notebooks
 	@env -u SER_DATA_DIR $(BIN)/python run_notebooks.py --in-place $(N)
 
-bench: .venv/ready ## measure the claims about speed (SER_DATA_DIR: on that corpus)
+bench: .venv/ready ## measure the claims about speed and load (SER_DATA_DIR: on that corpus)
 	$(BIN)/python benchmarks/speed.py
+	@test -e output/recognizer/bundle.json || $(BIN)/python run_notebooks.py 08
+	$(BIN)/python benchmarks/load.py
 
 clean: ## remove .venv, the demo corpus and everything computed
 	rm -rf .venv data/demo output

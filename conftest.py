@@ -1,6 +1,7 @@
 """What pytest and nbval need before they start, from whatever folder they are called."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ REAL_DATA = os.environ.pop("SER_DATA_DIR", None)  # notebooks are compared on th
 
 def pytest_configure(config):
     if config.option.nbval:
-        from ser_utils import make_demo_corpus
+        from ser_utils.demo_corpus import make_demo_corpus
 
         config.option.nbval_sanitize_with = str(ROOT / "tests" / "sanitize.cfg")
         make_demo_corpus(ROOT / "data" / "demo")
@@ -20,7 +21,7 @@ def pytest_configure(config):
 @pytest.fixture(scope="session")
 def demo_corpus():
     """Folder of the demo corpus that the notebooks read, made where it is missing."""
-    from ser_utils import make_demo_corpus
+    from ser_utils.demo_corpus import make_demo_corpus
 
     return make_demo_corpus(ROOT / "data" / "demo")
 
@@ -31,3 +32,38 @@ def real_corpus():
     if REAL_DATA is None:
         pytest.skip("SER_DATA_DIR is not set")
     return (ROOT / Path(REAL_DATA).expanduser()).resolve()
+
+
+@pytest.fixture(scope="session")
+def tiny_recognizer():
+    """A recogniser with a small untrained model: it knows nothing and answers at once."""
+    from ser_utils import EmotionRecognizer, build_lstm, import_keras, set_seed
+
+    set_seed(0)
+    normalization = import_keras().layers.Normalization(mean=[0.0] * 40, variance=[400.0] * 40)
+    model = build_lstm((None, 40), 3, units=8, normalization=normalization)
+    about = {"corpora": ["none"], "protocol": "none", "figures": {}, "licence": "MIT"}
+    return EmotionRecognizer(model, ["angry", "happy", "sad"], about=about)
+
+
+@pytest.fixture(scope="session")
+def server(tiny_recognizer):
+    """A running server with the small untrained model."""
+    from ser_utils.app import Server, build_app
+
+    server = Server(build_app(tiny_recognizer))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def wait_until():
+    """Wait until something becomes true; fail after ten seconds."""
+
+    def wait(condition, seconds=10):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "it did not happen"
+            time.sleep(0.05)
+
+    return wait

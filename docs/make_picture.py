@@ -7,8 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from ser_utils import load_audio, make_demo_corpus, scan_corpus
+from ser_utils import load_audio, scan_corpus
 from ser_utils.dataset import matched_clips
+from ser_utils.demo_corpus import make_demo_corpus
 from ser_utils.evaluation import PROTOCOLS
 from ser_utils.plotting import emotion_palette, plot_protocols
 

@@ -1,25 +1,17 @@
 """Speech emotion recognition, step by step: the package beside the notebooks.
 
-audio files -> scan_corpus -> table of clips -> extract_corpus -> arrays -> build_lstm -> model.
+audio files -> scan_corpus -> table of clips -> extract_corpus -> arrays -> build_lstm -> model
+-> EmotionRecognizer -> build_app.
 Figures are in `ser_utils.plotting`.
 """
 
+from importlib import import_module
+
 from .audio import AudioError, listen, load_audio
 from .audit import audit_corpus, drop_flagged
-from .dataset import (
-    CorpusError,
-    data_dir,
-    output_dir,
-    scan_corpus,
-)
-from .demo_corpus import make_demo_corpus
+from .dataset import CorpusError, data_dir, output_dir, scan_corpus
 from .download import fetch_corpus
-from .features import (
-    REFERENCE_CONFIG,
-    FeatureConfig,
-    extract_corpus,
-    extract_features,
-)
+from .features import REFERENCE_CONFIG, FeatureConfig, extract_corpus, extract_features
 from .models import build_lstm, clip_batches, import_keras, set_seed
 
 __version__ = "0.1.0"
@@ -27,8 +19,10 @@ __all__ = [
     "REFERENCE_CONFIG",
     "AudioError",
     "CorpusError",
+    "EmotionRecognizer",
     "FeatureConfig",
     "audit_corpus",
+    "build_app",
     "build_lstm",
     "clip_batches",
     "data_dir",
@@ -39,8 +33,16 @@ __all__ = [
     "import_keras",
     "listen",
     "load_audio",
-    "make_demo_corpus",
     "output_dir",
     "scan_corpus",
     "set_seed",
 ]
+
+_LATER = {"EmotionRecognizer": ".recognizer", "build_app": ".app"}  # also run as commands
+
+
+def __getattr__(name):
+    """Import what few need when it is asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name], __name__), name)

@@ -37,6 +37,7 @@ class AudioError(ValueError):
     """
 
     def __init__(self, path, reason):
+        path = None if isinstance(path, io.BytesIO) else path
         super().__init__(path, reason)  # both, so that the error survives a trip between processes
         self.path, self.reason = path, reason
 
@@ -66,9 +67,11 @@ def _fault(file):
 
 def _open(path):
     """Open an audio file, or say in one sentence why that cannot be done."""
-    if not Path(path).is_file():
+    if isinstance(path, io.BytesIO):
+        path.seek(0)
+    elif not Path(path).is_file():
         raise AudioError(path, "there is no such file; check the path.")
-    if Path(path).stat().st_size == 0:
+    elif Path(path).stat().st_size == 0:
         raise AudioError(path, "the file is empty (0 bytes); fetch it again.")
     try:
         file = _Stream(path)
@@ -87,8 +90,8 @@ def audio_info(path):
 
     Parameters
     ----------
-    path : str or Path
-        A WAV, FLAC, OGG or MP3 file.
+    path : str, Path or io.BytesIO
+        A WAV, FLAC, OGG or MP3 file, or its content.
 
     Returns
     -------
@@ -135,8 +138,8 @@ def load_audio(path, *, sr=16000, offset=0.0, duration=None):
 
     Parameters
     ----------
-    path : str or Path
-        A WAV, FLAC, OGG or MP3 file of any sample rate and channel count.
+    path : str, Path or io.BytesIO
+        A WAV, FLAC, OGG or MP3 file of any sample rate and channel count, or its content.
     sr : int or None
         Sample rate wanted (in Hz); None keeps the file's own.
     offset : float

@@ -3,9 +3,32 @@
 Notebook: 04_lstm_train.
 """
 
+import logging
 import os
+from contextlib import contextmanager
 
 import numpy as np
+
+
+@contextmanager
+def quiet():
+    """Silence what TensorFlow tells of itself, errors in Python excepted.
+
+    Notes
+    -----
+    It writes its log straight to file descriptor 2, whatever the log level, so that descriptor
+    points elsewhere for a while; the rest is logged as INFO.
+    """
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def import_keras():
@@ -15,24 +38,13 @@ def import_keras():
     -------
     module
         ``keras``.
-
-    Notes
-    -----
-    TensorFlow writes its start-up log straight to file descriptor 2, whatever the log level, so
-    that descriptor points elsewhere while TensorFlow loads and makes its first tensor.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
+    with quiet():
         import keras
 
         keras.ops.zeros(1)  # the devices are listed, and logged, at the first tensor
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
     return keras
 
 

@@ -1,0 +1,390 @@
+"""A trained recogniser as a web page and an HTTP endpoint, for this machine alone unless told.
+
+    make serve                                     # or: python -m ser_utils.app
+    curl --data-binary @clip.wav http://127.0.0.1:8000/api/predict
+
+- ``POST /api/predict``, the content of a WAV, FLAC, OGG or MP3 file: ``emotion`` (or "not sure"),
+  ``probabilities``, ``seconds`` and a ``timeline`` of windows; with ``?picture=1`` also the level
+  and the mel bands to draw.
+- ``GET /api``: emotions, threshold, limits, what the model was trained with.
+- ``WS /api/stream?sr=48000``, binary messages of 16-bit samples (mono, little-endian): four times
+  a second the same about the past three seconds.
+
+A refusal is ``{"error": "one sentence"}`` with status 403, 404, 405, 413, 415 or 503 (busy).
+Tornado, which Jupyter brings along, has the limits on slow clients and large bodies built in.
+Nothing is kept: sound is decoded in memory and forgotten with the answer.
+
+Notebook: 08_deploy.
+"""
+
+import argparse
+import asyncio
+import base64
+import io
+import logging
+import math
+import sys
+import threading
+import time
+import webbrowser
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import scipy
+import soundfile as sf
+import soxr
+from tornado import httpserver, netutil, web, websocket
+
+from .audio import RATES, AudioError, audio_info, load_audio
+from .dataset import output_dir
+from .demo_corpus import EMOTIONS, SAMPLE_RATE, synthesize
+from .features import extract_features
+from .recognizer import SHORTEST, WINDOW, EmotionRecognizer
+
+LIMITS = {
+    "bytes": 10_000_000,  # of an upload
+    "seconds": 300,  # of its sound
+    "samples": 2**25,  # of all its channels, so that decoding takes little memory and time
+    "waiting": 32,  # uploads at a time, those that are still coming in included
+    "streams": 8,  # at a time
+    "timeout": 20,  # s, for a request to come in, and between two messages of a stream
+    "message": 2**18,  # bytes of a message
+}
+EVERY = 0.25  # s, between two decisions of a stream
+COLUMNS = 600  # of a picture, at most
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; media-src blob:; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+LOOPBACK = r"(127\.0\.0\.1|localhost|\[?::1\]?)"
+BUSY = "The server is busy; try again in a moment."
+
+
+class _Refused(web.HTTPError):
+    """A status, and the sentence that goes with it."""
+
+    def __init__(self, status, sentence):
+        super().__init__(status)
+        self.sentence = sentence
+
+
+class _Handler(web.RequestHandler):
+    """Answers that say nothing about the machine, to pages of our own only."""
+
+    def set_default_headers(self):
+        self.clear_header("Server")
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+
+    def prepare(self):
+        if self.request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+            raise _Refused(403, "Other web sites may not ask; open this server's own page.")
+
+    def write_error(self, status_code, **kwargs):
+        error = kwargs.get("exc_info", (None, None))[1]
+        if status_code == 503:
+            self.set_header("Retry-After", "1")
+        self.finish({"error": getattr(error, "sentence", f"{self._reason}.")})
+
+    def log_exception(self, kind, error, traceback):
+        if not isinstance(error, web.HTTPError):
+            super().log_exception(kind, error, traceback)
+
+
+class _Page(_Handler, web.StaticFileHandler):
+    """The files of the page."""
+
+
+class _Missing(_Handler):
+    """Any other address."""
+
+    def prepare(self):
+        raise _Refused(404, "There is nothing at this address; GET /api tells what there is.")
+
+
+class _About(_Handler):
+    """What the page, or a program, has to know beforehand."""
+
+    def get(self):
+        self.finish(self.settings["about"])
+
+
+class _Example(_Handler):
+    """Clips of the demo corpus to try."""
+
+    def get(self, emotion):
+        content = io.BytesIO()
+        sf.write(content, synthesize("moon", emotion, "SA"), SAMPLE_RATE, format="WAV")
+        self.set_header("Content-Type", "audio/wav")
+        self.finish(content.getvalue())
+
+
+def _encoded(values):
+    """Numbers from 0 to 1 as base64 of bytes."""
+    return base64.b64encode(np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)).decode()
+
+
+def _picture(y, config):
+    """Level of a waveform, and the mel bands as the model has them: what its MFCCs keep of them."""
+    mfcc = extract_features(y, config=config)
+    decibels = scipy.fft.idct(mfcc, n=config.n_mels, norm="ortho")
+    step = math.ceil(len(mfcc) / COLUMNS)
+    shades = (decibels[::step] - decibels.max()) / 80 + 1  # 80 dB from black to white
+    peaks = np.abs(np.pad(y, (0, -len(y) % (step * config.hop_length))))
+    peaks = peaks.reshape(-1, step * config.hop_length).max(axis=1)
+    return {"bands": config.n_mels, "mel": _encoded(shades), "level": _encoded(peaks)}
+
+
+def _answer(recognizer, content, picture):
+    """Decode an upload within the limits and ask about it."""
+    try:
+        info = audio_info(content)
+        if info["seconds"] > LIMITS["seconds"]:
+            most = f"at most {LIMITS['seconds']} s are taken; cut it."
+            raise _Refused(413, f"The sound lasts {info['seconds']:.0f} s, {most}")
+        if info["seconds"] * info["sr"] * info["channels"] > LIMITS["samples"]:
+            raise _Refused(413, "It has too many samples; export it with 1 or 2 channels, 48 kHz.")
+        answer = recognizer.predict(content)._asdict() | {"seconds": round(info["seconds"], 3)}
+        if picture:
+            y, _ = load_audio(content, sr=recognizer.config.sr)
+            answer["picture"] = _picture(y, recognizer.config)
+    except AudioError as error:
+        raise _Refused(415, error.reason[0].upper() + error.reason[1:]) from None
+    return answer | {"timeline": answer["timeline"].round(4).to_dict("records")}
+
+
+@web.stream_request_body
+class _Predict(_Handler):
+    """An upload. It takes a place in the queue before its body is read, so memory is bounded."""
+
+    def prepare(self):
+        super().prepare()
+        self.body, self.asking, self.queue = bytearray(), False, self.settings["queue"]
+        if self.request.method != "POST":
+            raise _Refused(405, "Send the content of an audio file with POST.")
+        if int(self.request.headers.get("Content-Length", 0)) > LIMITS["bytes"]:
+            raise _Refused(413, f"The file has over {LIMITS['bytes']} bytes; send less at once.")
+        if len(self.queue) >= LIMITS["waiting"]:
+            raise _Refused(503, BUSY)
+        self.queue.add(self)
+
+    def data_received(self, chunk):
+        self.body += chunk
+
+    async def post(self):
+        self.asking = True
+        work = _answer, self.settings["recognizer"], io.BytesIO(self.body)
+        picture = self.get_query_argument("picture", "") == "1"
+        try:
+            answer = await asyncio.wrap_future(self.settings["uploads"].submit(*work, picture))
+        finally:
+            self.queue.discard(self)
+        self.finish(answer)
+
+    def on_finish(self):
+        self.queue.discard(self)
+
+    def on_connection_close(self):
+        if not self.asking:  # otherwise the work goes on, and its place is taken
+            self.queue.discard(self)
+
+
+class _Stream(_Handler, websocket.WebSocketHandler):
+    """A microphone: decisions about the latest window; if they come late, some are left out."""
+
+    timer = task = None
+
+    def open(self):
+        sr = self.get_query_argument("sr", "")
+        self.sr = int(sr) if sr.isdecimal() and len(sr) < 7 else 0
+        if self.sr not in RATES:
+            return self.close(1008, "sr must be the sample rate, 1000 to 768000 Hz.")
+        if len(self.settings["streams"]) >= LIMITS["streams"]:
+            return self.close(1013, BUSY)
+        self.settings["streams"].add(self)
+        self.sound, self.new = np.zeros(0, dtype=np.float32), 0
+        self.expect_more()
+
+    def expect_more(self):
+        """Close the connection if nothing comes for a while."""
+        if self.timer:
+            self.timer.cancel()
+        later = asyncio.get_running_loop().call_later
+        self.timer = later(LIMITS["timeout"], self.close, 1000, "No sound came.")
+
+    def on_message(self, message):
+        if self not in self.settings["streams"]:
+            return
+        if isinstance(message, str) or len(message) % 2:
+            return self.close(1007, "Send 16-bit samples as binary messages.")
+        self.expect_more()
+        chunk = np.frombuffer(message, "<i2") / np.float32(32768)
+        self.sound = np.concatenate([self.sound, chunk])[-int(WINDOW * self.sr) :]
+        self.new += len(chunk)
+        enough = self.new >= EVERY * self.sr and len(self.sound) >= SHORTEST * self.sr
+        if enough and (self.task is None or self.task.done()):
+            self.new = 0
+            self.task = asyncio.create_task(self.decide(self.sound, time.perf_counter()))
+
+    async def decide(self, sound, received):
+        work = _decision, self.settings["recognizer"], sound, self.sr
+        answer = await asyncio.wrap_future(self.settings["listening"].submit(*work))
+        answer["ms"] = round(1000 * (time.perf_counter() - received), 1)
+        with suppress(websocket.WebSocketClosedError):  # nobody may be there any more
+            await self.write_message(answer)
+
+    def on_close(self):
+        if self.timer:
+            self.timer.cancel()
+        self.settings["streams"].discard(self)
+
+
+def _decision(recognizer, sound, sr):
+    """Ask about the sound of one window."""
+    y = soxr.resample(sound, sr, recognizer.config.sr)
+    row = recognizer.probabilities([y])[0]
+    probabilities = dict(zip(recognizer.emotions, row.tolist(), strict=True))
+    said = {"emotion": recognizer.decide(row, y), "probabilities": probabilities}
+    return said | {"picture": _picture(y, recognizer.config)}
+
+
+def build_app(recognizer, *, hosts=LOOPBACK):
+    """Build the page and the endpoints around a recogniser.
+
+    Parameters
+    ----------
+    recognizer : EmotionRecognizer
+    hosts : str
+        Regular expression of the host names that are answered; others are refused, so that no web
+        site can reach this server by giving its own name our address.
+
+    Returns
+    -------
+    tornado.web.Application
+        For `Server`.
+
+    Notes
+    -----
+    Notebook: 08_deploy. The endpoints are described at the top of this module.
+    """
+    recognizer.probabilities([np.ones(8000)])  # compiles it, so that nobody has to wait
+    recognizer.probabilities([np.ones(8000)] * 2)
+    examples = [name for name in recognizer.emotions if name in EMOTIONS]
+    about = {
+        "emotions": recognizer.emotions,
+        "threshold": recognizer.threshold,
+        "about": recognizer.about,
+        "limits": LIMITS | {"window": WINDOW, "shortest": SHORTEST},
+        "examples": examples,
+    }
+    app = web.Application(
+        default_handler_class=_Missing,
+        log_function=lambda handler: None,  # who asked what is nobody's business
+        websocket_ping_interval=5,
+        websocket_ping_timeout=5,
+        websocket_max_message_size=LIMITS["message"],
+        recognizer=recognizer,
+        about=about,
+        queue=set(),
+        streams=set(),
+        uploads=ThreadPoolExecutor(1),
+        listening=ThreadPoolExecutor(1),
+    )
+    page = {"path": Path(__file__).parent / "page", "default_filename": "index.html"}
+    routes = [
+        (r"/api", _About),
+        (r"/api/predict", _Predict),
+        (r"/api/stream", _Stream),
+        (rf"/examples/({'|'.join(examples)})\.wav", _Example),
+        (r"/((?:[a-z]+\.(?:js|css|svg))?)", _Page, page),
+    ]
+    app.add_handlers(hosts, routes)
+    return app
+
+
+class Server:
+    """A running server, in a thread of its own, so that a notebook can ask it.
+
+    Parameters
+    ----------
+    app : tornado.web.Application
+        From `build_app`.
+    host : str
+        Address to listen on; the default cannot be reached from other machines.
+    port : int
+        0 takes a free one.
+
+    Raises
+    ------
+    OSError
+        If the port is taken.
+
+    Notes
+    -----
+    Notebook: 08_deploy.
+    """
+
+    def __init__(self, app, *, host="127.0.0.1", port=0):
+        self.app = app
+        sockets = netutil.bind_sockets(port, host)
+        self.url = f"http://{host}:{sockets[0].getsockname()[1]}"
+        self._started = threading.Event()
+        run = self._run(app, sockets)
+        self.thread = threading.Thread(target=asyncio.run, args=[run], daemon=True)
+        self.thread.start()
+        self._started.wait()
+
+    async def _run(self, app, sockets):
+        server = httpserver.HTTPServer(
+            app,
+            max_body_size=2 * LIMITS["bytes"],
+            max_header_size=2**14,
+            body_timeout=LIMITS["timeout"],
+            idle_connection_timeout=LIMITS["timeout"],
+        )
+        server.add_sockets(sockets)
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        self._started.set()
+        await self._end.wait()
+        server.stop()
+        for stream in list(app.settings["streams"]):
+            stream.close(1001, "The server stops.")
+        await server.close_all_connections()
+
+    def stop(self):
+        """Close every connection and end the thread."""
+        if self.thread.is_alive():
+            self._loop.call_soon_threadsafe(self._end.set)
+        self.thread.join()
+
+
+def main(arguments=None):
+    """Serve a saved recogniser; see ``--help``."""
+    parser = argparse.ArgumentParser(prog="python -m ser_utils.app")
+    parser.add_argument("--bundle", default=None, help="folder; default output/recognizer")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.ERROR)
+    try:
+        recognizer = EmotionRecognizer.load(options.bundle or output_dir() / "recognizer")
+        local = options.host in ("127.0.0.1", "localhost", "::1")
+        app = build_app(recognizer, hosts=LOOPBACK if local else ".*")
+        server = Server(app, host=options.host, port=options.port)
+    except (ValueError, OSError) as error:
+        sys.exit(f"{error}\nIf the address is taken, choose another --port.")
+    print(f"{server.url}   (Ctrl-C stops it)", flush=True)
+    if options.open:
+        webbrowser.open(server.url)
+    try:
+        server.thread.join()
+    except KeyboardInterrupt:
+        server.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""A recogniser as one LiteRT file for a phone: raw samples go in, probabilities come out.
+
+A module of its own though one notebook uses it, because an app needs it without a notebook.
+
+Notebook: 08_deploy.
+"""
+
+import tempfile
+from pathlib import Path
+
+import librosa
+import numpy as np
+import scipy
+
+from .models import import_keras, quiet
+
+
+def _front_end(config):
+    """Make the layer that turns samples into MFCCs, of operations that a phone has.
+
+    The spectrum is a convolution of the samples with windowed cosines and sines, in steps of one
+    hop; mel bands and cosine transform are products with matrices.
+    """
+    keras, ops = import_keras(), import_keras().ops
+    angles = 2 * np.pi * np.outer(np.arange(config.n_fft), np.arange(config.n_fft // 2 + 1))
+    waves = np.hstack([np.cos(angles / config.n_fft), np.sin(angles / config.n_fft)])
+    kernels = (np.hanning(config.n_fft + 1)[:-1, None] * waves)[:, None].astype(np.float32)
+    mel = librosa.filters.mel(sr=config.sr, n_fft=config.n_fft, n_mels=config.n_mels).T
+    cosines = scipy.fft.dct(np.eye(config.n_mels, dtype=np.float32), norm="ortho")
+
+    class FrontEnd(keras.layers.Layer):
+        def call(self, y):
+            padded = ops.pad(y, [[0, 0], [config.n_fft // 2] * 2])[..., None]
+            real, imaginary = ops.split(ops.conv(padded, kernels, config.hop_length), 2, axis=2)
+            power = ops.matmul(real**2 + imaginary**2, mel)
+            decibels = ops.log(ops.maximum(power, 1e-10)) * (10 / np.log(10))
+            loudest = ops.max(decibels, axis=(1, 2), keepdims=True)
+            return ops.matmul(ops.maximum(decibels, loudest - 80), cosines[:, : config.n_mfcc])
+
+    return FrontEnd()
+
+
+def export_phone(recognizer, path, *, precision="float32"):
+    """Write a recogniser, features included, as a ``.tflite`` file of built-in operations.
+
+    Parameters
+    ----------
+    recognizer : EmotionRecognizer
+    path : str or Path
+        The file to write.
+    precision : {"float32", "float16", "int8"}
+        Of the weights. Half precision halves the file; int8 quarters it and also rounds the waves
+        that the spectrum is made with, which may cost most of the accuracy: measure.
+
+    Returns
+    -------
+    Path
+        The file. Its input is ``(1, duration * sr)`` float32 samples, always a full window since
+        nothing is masked; its output ``(1, n_emotions)``, in the order of ``emotions``.
+
+    Raises
+    ------
+    ValueError
+        If ``precision`` is none of the three.
+
+    Notes
+    -----
+    Notebook: 08_deploy.
+    """
+    if precision not in ("float32", "float16", "int8"):
+        raise ValueError(f'precision={precision!r} is unknown; use "float32", "float16" or "int8".')
+    keras = import_keras()
+    import tensorflow as tf
+
+    shape = (1, int(recognizer.config.duration * recognizer.config.sr))
+    samples = keras.Input(batch_shape=shape)
+    outputs = _front_end(recognizer.config)(samples)
+    for layer in recognizer.model.layers:
+        if not isinstance(layer, (keras.layers.InputLayer, keras.layers.Masking)):
+            outputs = layer(outputs)
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        signature = [tf.TensorSpec(shape, tf.float32)]
+        keras.Model(samples, outputs).export(
+            folder, format="tf_saved_model", input_signature=signature, verbose=False
+        )
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        content = converter.convert()
+    path = Path(path)
+    path.with_suffix(".part").write_bytes(content)
+    return path.with_suffix(".part").replace(path)

@@ -1,0 +1,359 @@
+"""A trained model with all it needs to answer: saved, loaded and asked as one.
+
+    python -m ser_utils.recognizer clip.wav another.mp3
+
+Notebook: 08_deploy.
+"""
+
+import argparse
+import io
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import soundfile as sf
+
+from .audio import AudioError, audio_info, load_audio
+from .dataset import output_dir
+from .demo_corpus import SAMPLE_RATE, synthesize
+from .features import FeatureConfig, extract_features
+from .models import import_keras
+
+FORMAT = 1  # of a bundle; raise it when older code could not read what `save` writes
+ABOUT = ("corpora", "protocol", "figures", "licence")  # what a bundle has to tell about itself
+PACKAGES = ("keras", "librosa", "numpy", "ser-utils", "tensorflow")  # whose versions it notes
+SHORTEST = 0.3  # s, of a clip
+WINDOW, STEP = 3.0, 1.0  # s, length and distance of the windows that a long clip is cut into
+BATCH = 32  # windows at a time
+QUIET = 1e-3  # root mean square (full scale is 1, so -60 dB) below which nobody speaks
+TOLERANCE = 0.01  # of a probability, between processors and versions
+NOT_SURE = "not sure"
+
+
+class BundleError(ValueError):
+    """A saved recogniser that cannot be used; the message says why and what to do."""
+
+
+class Prediction(NamedTuple):
+    """What a recogniser says about one clip.
+
+    Parameters
+    ----------
+    emotion : str
+        The most probable one, or "not sure".
+    probabilities : dict of str to float
+        Of each emotion; they add up to 1. Of a long clip, the mean of its windows.
+    timeline : pd.DataFrame
+        A row for each window (a short clip is one): ``start`` and ``end`` (s), ``emotion`` and a
+        column for the probability of each emotion.
+    """
+
+    emotion: str
+    probabilities: dict
+    timeline: pd.DataFrame
+
+
+def sure_threshold(probabilities, labels, *, accuracy=0.9):
+    """Find how probable an emotion must be to be named, from clips that were not trained on.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray [shape=(n_clips, n_classes)]
+        What the model says.
+    labels : np.ndarray of int [shape=(n_clips,)]
+        Column of the true emotion.
+    accuracy : float
+        Share of the named clips that has to be right, 0 to 1.
+
+    Returns
+    -------
+    float
+        The lowest threshold that keeps this promise on these clips; 1, which hardly any clip
+        reaches, if none does.
+
+    Raises
+    ------
+    ValueError
+        If there are no clips, or another number of labels.
+
+    Notes
+    -----
+    Other voices than those of the clips may break the promise. Notebook: 08_deploy.
+    """
+    probabilities, labels = np.asarray(probabilities), np.asarray(labels)
+    if not len(labels) or len(labels) != len(probabilities):
+        both = f"{len(probabilities)} rows of probabilities and {len(labels)} labels"
+        raise ValueError(f"{both} do not fit; give one label for each row, and at least one.")
+    confidence = probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    right = (probabilities.argmax(axis=1) == labels)[order]
+    kept = np.flatnonzero(np.cumsum(right) >= accuracy * np.arange(1, len(right) + 1))
+    return float(confidence[order][kept[-1]]) if len(kept) else 1.0
+
+
+class EmotionRecognizer:
+    """A model, its emotions and the settings of its features, in one piece.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Takes frames of MFCCs ``(None, n_mfcc)``, normalises them itself and ends in a softmax.
+    emotions : sequence of str
+        Names of its outputs, in their order.
+    config : FeatureConfig, optional
+        Settings of its features; the defaults if None.
+    threshold : float
+        Probability below which the answer is "not sure", from `sure_threshold`.
+    about : dict
+        ``corpora`` (list of str), ``protocol`` (how training and validation were split),
+        ``figures`` (dict of scores) and ``licence`` of the corpora: what may be done with it.
+
+    Raises
+    ------
+    ValueError
+        If the parts do not fit to each other.
+
+    Notes
+    -----
+    Notebook: 08_deploy.
+    """
+
+    def __init__(self, model, emotions, *, config=None, threshold=0.0, about):
+        config = config or FeatureConfig()
+        if config.time_average or config.offset:
+            raise ValueError("Averaged or late features hide time; use offset=0 and all frames.")
+        if model.output_shape[-1] != len(emotions):
+            outputs = f"{model.output_shape[-1]} outputs and {len(emotions)} names of emotions"
+            raise ValueError(f"{outputs} do not fit; name each output once, in order.")
+        if missing := [key for key in ABOUT if key not in about]:
+            raise ValueError(f"about lacks {', '.join(missing)}; tell all of {', '.join(ABOUT)}.")
+        self.model, self.emotions, self.config = model, list(emotions), config
+        self.threshold, self.about, self._compiled = float(threshold), dict(about), {}
+
+    def _ask(self, X):
+        """Ask the model, compiled once for each shape: many times faster than calling it."""
+        import tensorflow as tf
+
+        if X.shape not in self._compiled:
+            call = tf.function(lambda X: self.model(X, training=False))
+            self._compiled[X.shape] = call.get_concrete_function(tf.TensorSpec(X.shape, X.dtype))
+        return self._compiled[X.shape](tf.constant(X)).numpy()
+
+    def probabilities(self, waves):
+        """Ask the model about short waveforms.
+
+        Parameters
+        ----------
+        waves : list of np.ndarray [shape=(n_samples,)]
+            Mono, at rate ``config.sr``; of each at most ``config.duration`` is heard.
+
+        Returns
+        -------
+        np.ndarray [shape=(len(waves), n_emotions), dtype=float32]
+
+        Raises
+        ------
+        AudioError
+            If one is empty, not mono or not finite.
+        """
+        most = int(self.config.duration * self.config.sr)
+        shape = 1 + most // self.config.hop_length, self.config.n_mfcc
+        answers = []
+        for i in range(0, len(waves), BATCH):
+            batch = waves[i : i + BATCH]
+            X = np.zeros((1 if len(batch) == 1 else BATCH, *shape), dtype=np.float32)
+            for row, y in zip(X, batch, strict=False):
+                features = extract_features(y[:most], config=self.config)
+                row[: len(features)] = features  # the model masks the zeros after them
+            answers.append(self._ask(X)[: len(batch)])
+        return np.concatenate(answers)
+
+    def decide(self, probabilities, wave):
+        """Name the emotion, or be "not sure": it is too improbable, or nobody speaks."""
+        quiet = np.sqrt(np.mean(np.square(wave))) < QUIET
+        sure = probabilities.max() >= self.threshold and not quiet
+        return self.emotions[probabilities.argmax()] if sure else NOT_SURE
+
+    def predict(self, clip, sr=None):
+        """Say which emotion is in a clip, or in each of several.
+
+        Parameters
+        ----------
+        clip : str, Path, io.BytesIO, np.ndarray, or list of them
+            An audio file, its content, or a waveform, ``(n_samples,)`` or ``(n_samples, channels)``
+            of floats or 16-bit integers. From 0.3 s to hours: what is longer than
+            ``config.duration`` is cut into windows of 3 s, one every second.
+        sr : int, optional
+            Sample rate of waveforms (in Hz).
+
+        Returns
+        -------
+        Prediction or list of Prediction
+
+        Raises
+        ------
+        AudioError
+            If a clip cannot be read, is too short, or is no sound.
+        ValueError
+            If a waveform comes without its rate.
+
+        Notes
+        -----
+        Notebook: 08_deploy.
+        """
+        if isinstance(clip, (list, tuple)):
+            return [self.predict(one, sr) for one in clip]
+        if isinstance(clip, np.ndarray):
+            if sr is None:
+                raise ValueError("sr=None tells no sample rate; give the waveform's, in Hz.")
+            y, clip = clip, io.BytesIO()  # from here on a file as any other
+            sf.write(clip, y, sr, "FLOAT" if y.dtype.kind == "f" else "PCM_16", format="WAV")
+        seconds, rate = audio_info(clip)["seconds"], self.config.sr
+        if seconds < SHORTEST:
+            reason = f"it lasts {seconds:.2f} s and must last at least {SHORTEST} s; record more."
+            raise AudioError(clip, reason)
+        starts, length = np.zeros(1), self.config.duration
+        if seconds > self.config.duration:
+            starts, length = np.arange(0, seconds - WINDOW + STEP, STEP), WINDOW
+        rows = []
+        for i in range(0, len(starts), BATCH):  # so that memory does not grow with the clip
+            part = starts[i : i + BATCH]
+            piece = {"offset": part[0], "duration": part[-1] - part[0] + length}
+            y, _ = load_audio(clip, sr=rate, **piece)
+            waves = [y[n:][: int(length * rate)] for n in ((part - part[0]) * rate).astype(int)]
+            for start, wave, row in zip(part, waves, self.probabilities(waves), strict=True):
+                end = min(start + length, seconds)
+                rows.append([start, end, self.decide(row, wave), *row.tolist()])
+        timeline = pd.DataFrame(rows, columns=["start", "end", "emotion", *self.emotions])
+        mean = timeline[self.emotions].mean()
+        sure = mean.max() >= self.threshold and (timeline["emotion"] != NOT_SURE).any()
+        return Prediction(mean.idxmax() if sure else NOT_SURE, mean.to_dict(), timeline)
+
+    def save(self, folder):
+        """Write the bundle: ``model.keras``, ``bundle.json`` and ``golden.wav``.
+
+        Parameters
+        ----------
+        folder : str or Path
+            What is there is replaced, once the new bundle is complete.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Notes
+        -----
+        The golden clip is synthetic (CC0); `load` compares what the model says about it.
+        """
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+            new = Path(place) / folder.name
+            new.mkdir()
+            self.model.save(new / "model.keras")
+            sf.write(new / "golden.wav", synthesize("moon", "happy", "SA"), SAMPLE_RATE)
+            bundle = {
+                "format": FORMAT,
+                "emotions": self.emotions,
+                "threshold": self.threshold,
+                "about": self.about,
+                "config": asdict(self.config),
+                "versions": {name: version(name) for name in PACKAGES},
+                "golden": self.predict(new / "golden.wav").probabilities,
+            }
+            (new / "bundle.json").write_text(json.dumps(bundle, indent=1), encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
+            return new.rename(folder)
+
+    @classmethod
+    def load(cls, folder):
+        """Read a bundle and check that it still answers as it did.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where `save` wrote it.
+
+        Returns
+        -------
+        EmotionRecognizer
+
+        Raises
+        ------
+        BundleError
+            If it is missing, damaged, made by newer code, or answers otherwise.
+        """
+        folder = Path(folder)
+        try:
+            bundle = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+            if bundle["format"] > FORMAT:
+                reason = f"its format, {bundle['format']}, is newer than ours, {FORMAT}"
+                raise BundleError(f"{folder}: {reason}; update ser_utils.")
+            saved_by = ", ".join(f"{name} {number}" for name, number in bundle["versions"].items())
+            golden = np.array([bundle["golden"][name] for name in bundle["emotions"]])
+            settings = {name: bundle[name] for name in ("threshold", "about")}
+            settings["config"] = FeatureConfig(**bundle["config"])
+        except FileNotFoundError:
+            raise BundleError(f"{folder} holds no bundle; notebook 08_deploy makes one.") from None
+        except BundleError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise BundleError(f"{folder}/bundle.json is damaged ({error}); save again.") from None
+        try:
+            model = import_keras().models.load_model(folder / "model.keras", compile=False)
+            recognizer = cls(model, bundle["emotions"], **settings)
+            answer = recognizer.predict(folder / "golden.wav").probabilities
+        except Exception as error:  # Keras raises whatever an old or damaged file leads to
+            reason = f"its model cannot be loaded here ({type(error).__name__})"
+            raise BundleError(f"{folder}: {reason}; install {saved_by}, or train again.") from error
+        if (change := np.abs(list(answer.values()) - golden).max()) > TOLERANCE:
+            reason = f"its golden clip's probabilities are off by {change:.2f}"
+            raise BundleError(f"{folder}: {reason}; install {saved_by}, or train again.")
+        return recognizer
+
+
+def main(arguments=None):
+    """Print what a saved recogniser says about files; see ``--help``."""
+    parser = argparse.ArgumentParser(prog="python -m ser_utils.recognizer", description=__doc__)
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument("--bundle", default=None, help="folder; default output/recognizer")
+    parser.add_argument("--format", choices=["table", "json", "csv"], default="table")
+    parser.add_argument("--timeline", action="store_true", help="a row for each window")
+    options = parser.parse_args(arguments)
+    try:
+        recognizer = EmotionRecognizer.load(options.bundle or output_dir() / "recognizer")
+    except ValueError as error:
+        sys.exit(str(error))
+    tables, failed = [], False
+    for file in options.files:
+        try:
+            said = recognizer.predict(file)
+        except AudioError as error:
+            failed = True
+            print(error, file=sys.stderr)
+            continue
+        row = {"start": 0.0, "end": said.timeline["end"].iloc[-1], "emotion": said.emotion}
+        table = said.timeline if options.timeline else pd.DataFrame([row | said.probabilities])
+        tables.append(table.assign(file=file)[["file", *table.columns]])
+    table = pd.concat(tables, ignore_index=True).round(3) if tables else pd.DataFrame()
+    writers = {
+        "json": partial(table.to_json, orient="records", indent=1),
+        "csv": partial(table.to_csv, index=False),
+        "table": partial(table.to_string, index=False),
+    }
+    if tables:
+        print(writers[options.format]())
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
