@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -299,14 +301,25 @@ def test_a_taken_port_is_an_error_and_a_stopped_server_is_gone(tiny_recognizer):
     server.stop()  # twice does no harm
 
 
+SERVE = """
+import signal, sys
+from ser_utils import app
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it otherwise
+app.main(["--port", "0", "--bundle", sys.argv[1]])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_the_command_serves_a_bundle_until_interrupted(tiny_recognizer, tmp_path):
-    tiny_recognizer.save(tmp_path / "r")
-    command = [sys.executable, "-m", "ser_utils.app", "--port", "0", "--bundle", tmp_path / "r"]
+    command = [sys.executable, "-c", SERVE, tiny_recognizer.save(tmp_path / "r")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        url = process.stdout.readline().split()[0]
-        assert requests.get(url).status_code == 200
-        process.send_signal(2)
-        assert process.wait(10) == 0
+        try:
+            url = process.stdout.readline().split()[0]
+            assert requests.get(url, timeout=10).status_code == 200
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()  # or a failure would wait for ever
 
 
 def test_without_a_bundle_the_command_says_where_to_get_one(tmp_path):
