@@ -41,6 +41,14 @@ def split(labels, protocol, seed):
     return train_test_split(rows, test_size=0.2, stratify=labels, random_state=seed)
 
 
+def fit_normalization(X, n_frames, rows):
+    """Normalise by the real frames of some clips, read one by one."""
+    scaler = StandardScaler()
+    for i in rows:
+        scaler.partial_fit(X[i, : n_frames[i]])
+    return import_keras().layers.Normalization(mean=scaler.mean_, variance=scaler.var_)
+
+
 def prepare(model, protocol, seed, corpus):
     """Build one model of notebook 04 and the arrays it is trained and validated with."""
     keras = import_keras()
@@ -54,10 +62,7 @@ def prepare(model, protocol, seed, corpus):
         X = X[..., None]
         network = build_lstm((X.shape[1], 1), len(emotions))
     else:
-        scaler = StandardScaler()
-        for i in train:
-            scaler.partial_fit(X[i, : n_frames[i]])
-        normalization = keras.layers.Normalization(mean=scaler.mean_, variance=scaler.var_)
+        normalization = fit_normalization(X, n_frames, train)
         network = build_lstm((None, X.shape[2]), len(emotions), normalization=normalization)
     batches = clip_batches(X, Y, train, seed=seed)
     return network, {"x": batches, "validation_data": clip_batches(X, Y, valid), "shuffle": False}

@@ -3,9 +3,11 @@
     SER_DATA_DIR=path/to/tess python benchmarks/protocols.py
     SER_DATA_DIR=path/to/tess python benchmarks/protocols.py --models "sequence LSTM" --seeds 1
 
-Predictions of each finished fold go to ``output/protocols_<corpus>.csv``; an interrupted run goes
-on where it stopped. ``protocols_fits.csv`` beside this file gets a row a fit, ``protocols.csv``
-the scores with their intervals. RAVDESS is tested in the folds of Luna-Jimenez et al. Rows marked
+The answers of each finished fit are appended to ``protocols_answers.csv`` beside this file, a
+letter for each tested clip (a is the first emotion of the alphabet), and are not made again: an
+interrupted run goes on where it stopped, on any machine with the same corpus. From them
+``protocols_fits.csv`` gets a row a fit and ``protocols.csv`` the scores with their intervals.
+RAVDESS is tested in the folds of Luna-Jimenez et al. Rows marked
 transductive use the unlabelled clips of the tested speaker.
 """
 
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from accuracy import fit_normalization
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -93,10 +96,7 @@ def make_models(corpus):
         return build_lstm((X_average.shape[1], 1), len(emotions))
 
     def sequence(train):
-        scaler = StandardScaler()
-        for i in train:
-            scaler.partial_fit(X[i, : n_frames[i]])
-        layer = keras.layers.Normalization(mean=scaler.mean_, variance=scaler.var_)
+        layer = fit_normalization(X, n_frames, train)
         return build_lstm((None, X.shape[2]), len(emotions), normalization=layer)
 
     models = {

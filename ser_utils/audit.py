@@ -125,10 +125,10 @@ def _check_design(clips, share):
 
 def _check_release(clips):
     """Yield the wavs that bear the name of an official one and are another file."""
+    names = clips["path"].map(lambda path: Path(path).stem + ".wav")
+    wav = clips["suffix"] == ".wav"
     for release in ("tess", "ravdess", "emodb"):
         official = official_checksums(release)
-        names = clips["path"].map(lambda path: Path(path).stem + ".wav")
-        wav = clips["suffix"] == ".wav"
         not_checked = (names.isin(official) & ~wav).sum()
         if not_checked:
             value = f"not checked: {not_checked} clips are not wavs"

@@ -215,14 +215,15 @@ def _read_labels(paths, root, scheme):
     return _read_names(paths, root, scheme)
 
 
-def _detect_scheme(paths, root):
-    """Name the scheme that fits most files; a folder scheme needs one known emotion at least."""
+def _recognise_labels(paths, root):
+    """Read the labels by the scheme that fits most files; folders need one known emotion."""
     for scheme in SCHEMES:
-        fitting = sum(labels is not None for labels in _read_labels(paths, root, scheme))
-        if scheme != "folders" and fitting > len(paths) / 2:
-            return scheme
+        if scheme != "folders":
+            labels = _read_names(paths, root, scheme)
+            if sum(found is not None for found in labels) > len(paths) / 2:
+                return labels
     if any(folder_emotion(path) for path in paths):
-        return "folders"
+        return _read_folders(paths)
     expected = "; ".join(f"{name}: {known.example}" for name, known in SCHEMES.items())
     raise CorpusError(
         f"The naming scheme of {root} is not known (found {paths[0]}); known schemes are "
@@ -263,8 +264,8 @@ def _scan_folder(root, scheme, trust):
     skipped = [(path, "not audio") for path in files if not path.lower().endswith(AUDIO_SUFFIXES)]
     audio.sort(key=lambda path: (path.count("/"), path))  # of two copies the upper one stays
     rows, conflicts, known = [], [], {}
-    scheme = scheme or _detect_scheme(audio, root)
-    for path, labels in zip(audio, _read_labels(audio, root, scheme), strict=True):
+    found = _read_labels(audio, root, scheme) if scheme else _recognise_labels(audio, root)
+    for path, labels in zip(audio, found, strict=True):
         if labels is None:
             skipped.append((path, "its name does not fit the others"))
         elif (first := _copy_of(path, labels, root, known)) != path:

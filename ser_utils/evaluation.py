@@ -57,6 +57,8 @@ def classical_model(search, X, labels):
         a softmax of the decision function.
     """
 
+    emotions = np.unique(labels)
+
     def fit_predict(train, test, groups, seed):
         fitted = clone(search).fit(X[train], labels[train], groups=groups)
         known = fitted.classes_
@@ -64,8 +66,8 @@ def classical_model(search, X, labels):
             scores = fitted.predict_proba(X[test])
         else:
             scores = scipy.special.softmax(fitted.decision_function(X[test]), axis=1)
-        probabilities = np.zeros((len(test), len(np.unique(labels))))
-        probabilities[:, np.searchsorted(np.unique(labels), known)] = scores
+        probabilities = np.zeros((len(test), len(emotions)))
+        probabilities[:, np.searchsorted(emotions, known)] = scores
         return probabilities
 
     return fit_predict
