@@ -97,8 +97,8 @@ class CorpusFeatures(NamedTuple):
 
 
 @lru_cache
-def _window_and_filters(sr, n_fft, n_mels):
-    """Hann window and mel filters, made once: librosa makes them anew for each clip."""
+def window_and_filters(sr, n_fft, n_mels):
+    """Hann window and mel filters of `FeatureConfig`, made once: librosa does so for each clip."""
     filters = librosa.filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels)
     return np.hanning(n_fft + 1)[:-1].astype(np.float32), filters
 
@@ -131,7 +131,7 @@ def extract_features(y, *, config=None):
     up by hand, and because frames in rows are transformed three times faster than in columns.
     """
     config = config or FeatureConfig()
-    return _mfcc(y, config, *_window_and_filters(config.sr, config.n_fft, config.n_mels))
+    return _mfcc(y, config, *window_and_filters(config.sr, config.n_fft, config.n_mels))
 
 
 def _mfcc(y, config, window, filters):
@@ -209,7 +209,7 @@ def _extract_into(folder, clips, config, n_jobs):
     line) and, last, ``n_frames.bin`` (int32, 0 for a failure), which says what is finished.
     """
     parts, n_frames = _read_parts(folder, config.n_mfcc)
-    tables = _window_and_filters(config.sr, config.n_fft, config.n_mels)
+    tables = window_and_filters(config.sr, config.n_fft, config.n_mels)
     extract = partial(_extract_file, config=config, tables=tables)
     paths = clips["path"].tolist()
     results = map_clips(extract, paths, desc="features", n_jobs=n_jobs, done=len(n_frames))

@@ -8,10 +8,10 @@ Notebook: 08_deploy.
 import tempfile
 from pathlib import Path
 
-import librosa
 import numpy as np
 import scipy
 
+from .features import window_and_filters
 from .models import import_keras, quiet
 
 
@@ -24,15 +24,15 @@ def _front_end(config):
     keras, ops = import_keras(), import_keras().ops
     angles = 2 * np.pi * np.outer(np.arange(config.n_fft), np.arange(config.n_fft // 2 + 1))
     waves = np.hstack([np.cos(angles / config.n_fft), np.sin(angles / config.n_fft)])
-    kernels = (np.hanning(config.n_fft + 1)[:-1, None] * waves)[:, None].astype(np.float32)
-    mel = librosa.filters.mel(sr=config.sr, n_fft=config.n_fft, n_mels=config.n_mels).T
+    window, filters = window_and_filters(config.sr, config.n_fft, config.n_mels)
+    kernels = (window[:, None] * waves)[:, None].astype(np.float32)
     cosines = scipy.fft.dct(np.eye(config.n_mels, dtype=np.float32), norm="ortho")
 
     class FrontEnd(keras.layers.Layer):
         def call(self, y):
             padded = ops.pad(y, [[0, 0], [config.n_fft // 2] * 2])[..., None]
             real, imaginary = ops.split(ops.conv(padded, kernels, config.hop_length), 2, axis=2)
-            power = ops.matmul(real**2 + imaginary**2, mel)
+            power = ops.matmul(real**2 + imaginary**2, filters.T)
             decibels = ops.log(ops.maximum(power, 1e-10)) * (10 / np.log(10))
             loudest = ops.max(decibels, axis=(1, 2), keepdims=True)
             return ops.matmul(ops.maximum(decibels, loudest - 80), cosines[:, : config.n_mfcc])
