@@ -10,7 +10,6 @@ from importlib import import_module
 from .audio import AudioError, listen, load_audio
 from .audit import audit_corpus, drop_flagged
 from .dataset import CorpusError, data_dir, output_dir, scan_corpus
-from .download import fetch_corpus
 from .features import REFERENCE_CONFIG, FeatureConfig, extract_corpus, extract_features
 from .models import build_lstm, clip_batches, import_keras, set_seed
 
@@ -38,7 +37,11 @@ __all__ = [
     "set_seed",
 ]
 
-_LATER = {"EmotionRecognizer": ".recognizer", "build_app": ".app"}  # also run as commands
+_LATER = {  # two are also run as commands, one brings an HTTP client that no worker needs
+    "EmotionRecognizer": ".recognizer",
+    "build_app": ".app",
+    "fetch_corpus": ".download",
+}
 
 
 def __getattr__(name):
