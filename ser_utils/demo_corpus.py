@@ -2,10 +2,11 @@
 
 Real corpora may not be passed on, so the series brings its own voice. No human acted anything: a
 mathematical glottal pulse and seeded noise go through resonators (Klatt 1980), and what makes a
-clip "angry" is a row of numbers below, set after measurements on TESS. A score on this corpus says
+clip "angry" is a column of numbers, set after measurements on TESS. A score on this corpus says
 nothing about people.
 
-The tables come first (phonemes, words, voices, emotions), then one clip in small steps::
+The tables (phonemes, words, voices, emotions) are in ``demo/``, each explained at its top. Here
+follow one clip in small steps::
 
     settings -> phonemes in time -> parameter tracks -> F0 -> glottal source -> spectral tilt
              -> vocal tract -> hisses and bursts -> level and room noise
@@ -32,12 +33,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import scipy  # loads scipy.signal and scipy.linalg when they are first used
 import soundfile as sf
 
 from . import audio
 
-DEMO_VERSION = "1"  # raise it with any change below: then the corpus is made again
+DEMO_VERSION = "1"  # raise it with any change below or in demo/: then the corpus is made again
 SAMPLE_RATE = 22050  # Hz
 PEAK = 0.965  # no sample is larger
 
@@ -45,173 +47,34 @@ SPEAKER_SPREAD = 1.0  # how differently the voices express an emotion; 0: all al
 CLIP_SPREAD = 1.0  # how much the clips of one voice and emotion vary; 0: all alike, 2: harder
 
 
-class Phoneme(NamedTuple):
-    """How a speech sound is made; Hz are for a man's vocal tract."""
-
-    kind: str  # a row of KINDS
-    ms: float  # usual duration
-    formants: tuple | None = None  # F1, F2, F3 (Hz); None: those of the sound that follows
-    glide_to: tuple | None = None  # where the formants end (a diphthong); None: they stay
-    noise: tuple | None = None  # centre (Hz), bandwidth (Hz) and level of a hiss or burst
-
-
-class Part(NamedTuple):
-    """A stretch of a phoneme: a stop has two, the closure and the release."""
-
-    share: float  # of the phoneme's duration
-    voicing: float  # 0..1
-    aspiration: float = 0.0  # noise at the glottis, 0..1
-    noise: str | None = None  # "hiss" or "burst" at the tongue, teeth or lips
-
-
-KINDS = {
-    "vowel": [Part(1, 1)],
-    "glide": [Part(1, 0.75)],
-    "nasal": [Part(1, 0.5)],
-    "pause": [Part(1, 0)],
-    "aspirate": [Part(1, 0, 1)],
-    "fricative": [Part(1, 0, 0, "hiss")],
-    "voiced fricative": [Part(1, 0.35, 0, "hiss")],
-    "stop": [Part(0.55, 0), Part(0.45, 0, 0.6, "burst")],
-    "voiced stop": [Part(0.55, 0.1), Part(0.45, 0.1, 0, "burst")],
-    "affricate": [Part(0.55, 0), Part(0.45, 0, 0.6, "hiss")],
-    "voiced affricate": [Part(0.55, 0.1), Part(0.45, 0.1, 0, "hiss")],
-}
-
-PHONEMES = {
-    # Vowels: men's averages of Peterson and Barney (1952)
-    "IY": Phoneme("vowel", 175, (270, 2290, 3010)),
-    "IH": Phoneme("vowel", 175, (390, 1990, 2550)),
-    "EH": Phoneme("vowel", 175, (530, 1840, 2480)),
-    "AE": Phoneme("vowel", 175, (660, 1720, 2410)),
-    "AA": Phoneme("vowel", 175, (730, 1090, 2440)),
-    "AO": Phoneme("vowel", 175, (570, 840, 2410)),
-    "UH": Phoneme("vowel", 175, (440, 1020, 2240)),
-    "UW": Phoneme("vowel", 175, (300, 870, 2240)),
-    "AH": Phoneme("vowel", 175, (640, 1190, 2390)),
-    "ER": Phoneme("vowel", 150, (490, 1350, 1690)),
-    "AX": Phoneme("vowel", 65, (500, 1450, 2450)),
-    "EY": Phoneme("vowel", 170, (480, 1780, 2500), (330, 2220, 2700)),
-    "AY": Phoneme("vowel", 210, (720, 1180, 2420), (400, 2050, 2600)),
-    "OW": Phoneme("vowel", 190, (540, 1050, 2300), (380, 860, 2250)),
-    "AW": Phoneme("vowel", 210, (720, 1250, 2450), (420, 930, 2300)),
-    "OY": Phoneme("vowel", 210, (570, 840, 2410), (400, 2000, 2550)),
-    # Consonants: after Klatt (1980), tables II and III
-    "W": Phoneme("glide", 75, (290, 610, 2150)),
-    "Y": Phoneme("glide", 70, (260, 2070, 3020)),
-    "R": Phoneme("glide", 75, (320, 1080, 1400)),
-    "L": Phoneme("glide", 75, (340, 1050, 2880)),
-    "M": Phoneme("nasal", 80, (260, 1050, 2150)),
-    "N": Phoneme("nasal", 80, (260, 1650, 2600)),
-    "F": Phoneme("fricative", 105, (340, 1100, 2080), noise=(4500, 6000, 0.06)),
-    "V": Phoneme("voiced fricative", 70, (240, 1100, 2080), noise=(4500, 6000, 0.03)),
-    "TH": Phoneme("fricative", 105, (320, 1290, 2540), noise=(5500, 5000, 0.07)),
-    "DH": Phoneme("voiced fricative", 50, (270, 1290, 2540), noise=(5500, 5000, 0.03)),
-    "S": Phoneme("fricative", 125, (320, 1390, 2530), noise=(6200, 2200, 0.17)),
-    "Z": Phoneme("voiced fricative", 95, (260, 1390, 2530), noise=(6200, 2200, 0.09)),
-    "SH": Phoneme("fricative", 125, (300, 1840, 2750), noise=(3300, 1300, 0.22)),
-    "CH": Phoneme("affricate", 120, (330, 1800, 2800), noise=(3300, 1400, 0.34)),
-    "JH": Phoneme("voiced affricate", 100, (260, 1800, 2800), noise=(3300, 1400, 0.22)),
-    "P": Phoneme("stop", 95, (380, 1100, 2150), noise=(900, 900, 0.20)),
-    "B": Phoneme("voiced stop", 75, (220, 1050, 2150), noise=(900, 900, 0.14)),
-    "T": Phoneme("stop", 90, (380, 1700, 2650), noise=(4300, 2200, 0.28)),
-    "D": Phoneme("voiced stop", 65, (220, 1700, 2600), noise=(4000, 2200, 0.18)),
-    "K": Phoneme("stop", 95, (320, 1950, 2700), noise=(1900, 700, 0.28)),
-    "G": Phoneme("voiced stop", 75, (220, 1950, 2650), noise=(1900, 700, 0.18)),
-    "HH": Phoneme("aspirate", 70),
-    "pause": Phoneme("pause", 45),
-}
-
-CARRIER = ("S EY", "DH AX", "W ER D pause")  # "Say the word"
-# fmt: off
-WORDS = {
-    "boat": "B OW T", "cheese": "CH IY Z", "dog": "D AO G", "fish": "F IH SH", "game": "G EY M",
-    "house": "HH AW S", "jam": "JH AE M", "kite": "K AY T", "lamp": "L AE M P", "moon": "M UW N",
-    "nurse": "N ER S", "path": "P AE TH", "red": "R EH D", "sun": "S AH N", "ten": "T EH N",
-    "thumb": "TH AH M", "voice": "V OY S", "wave": "W EY V", "yes": "Y EH S", "zoo": "Z UW",
-}
-# fmt: on
-
-
-class Voice(NamedTuple):
-    """What stays the same whatever a speaker feels."""
-
-    f0: float  # Hz, when neutral
-    tract: float  # formants relative to a man's; a shorter tract, higher formants
-    tilt: float  # dB lost at 3 kHz
-    breath: float  # breathiness, relative
-    tempo: float  # duration, relative
-    expression: float  # how far from neutral the emotions go, relative
-    level: float  # dB below full scale
-    noise: float  # room noise, dB below full scale
-
-
-VOICES = {
-    "SA": Voice(187, 1.11, 8, 1.0, 1.00, 0.95, -29, -66),
-    "SB": Voice(203, 1.14, 6, 1.2, 0.96, 1.05, -27, -68),
-    "SC": Voice(112, 1.04, 7, 0.9, 1.02, 0.90, -28, -65),
-    "SD": Voice(128, 1.07, 8, 1.3, 1.04, 1.00, -28, -67),
-}
-
-
-class Rule(NamedTuple):
-    """One row of the table of emotions: a setting, and how it varies."""
-
-    values: tuple  # one for each of EMOTIONS
-    how: str  # "+": chance is added, "x": it multiplies
-    voice: float  # standard deviation between voices (of the logarithm where it multiplies)
-    clip: float  # standard deviation between clips of a voice
-    limits: tuple  # lowest and highest value allowed
-
-
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")  # ps: pleasant surprise
-# fmt: off
-RULES = {
-    #             angry disgust  fear  happy neutral ps    sad  how   voice  clip  limits
-    # mean F0 above neutral, size of the melody, and tremor, all in semitones
-    "semitones":  ((4.6,   0.0,   8.0,   5.8,  0.0,  4.8,   0.8), "+", 0.9,  0.6,  (-9, 15)),
-    "range":      ((9.0,  21.0,   8.0,  17.0,  1.6, 21.0,  10.5), "x", .11,  .11,  (1, 24)),
-    "tremor":     ((0.0,   0.0,   .45,   0.0,  0.0,  0.0,   .20), "+", 0.0,  0.0,  (0, 1)),
-    # from one cycle of the vocal folds to the next: % of its length, % of its size
-    "jitter":     ((0.8,   1.8,   0.8,   0.7,  0.4,  1.0,   0.6), "x", 0.0,  .14,  (0.1, 4)),
-    "shimmer":    ((3.0,   4.0,   1.5,   1.5,  0.8,  3.0,   1.2), "x", 0.0,  .14,  (0.3, 9)),
-    # duration of the clip, and again of the last word, relative to neutral
-    "duration":   ((.86,  1.17,   .80,   .94,  1.0,  .95,  1.15), "x", .04,  .04,  (0.6, 1.25)),
-    "last":       ((.95,  1.20,   .92,  1.00,  1.0, 1.15,  1.10), "x", 0.0,  .04,  (0.7, 1.25)),
-    # dB above neutral; dB lost at 3 kHz (more is duller); open part of a glottal cycle
-    "level":      ((9.3,   1.9,   7.0,   6.8,  0.0,  3.8,   0.5), "+", 1.1,  1.1,  (-9, 14)),
-    "tilt":       ((-14.,  -6.,   -9.,  -8.0,  0.0, -9.0,  12.0), "+", 0.9,  0.9,  (-25, 20)),
-    "open":       ((.42,   .50,   .60,   .55,  .60,  .58,   .70), "+", .02,  .02,  (.35, .8)),
-    # breath noise (% of the pulses); strength of consonants, relative to neutral
-    "breath":     ((2.0,   3.5,   2.2,   2.0,  1.0,  3.5,   1.2), "x", .15,  .18,  (0.2, 9)),
-    "consonants": ((1.3,  1.2,   1.0,   1.1,  1.0,  1.2,   0.8), "x", 0.0,  .10,  (.3, 3)),
-    # size of the vowel space, and a shift of all formants (a smile raises them), relative
-    "vowels":     ((1.10, 1.05,   .94,  1.08,  1.0, 1.04,   .86), "+", 0.0,  .02,  (.7, 1.3)),
-    "shift":      ((1.02,  .97,  1.03,  1.05,  1.0, 1.03,   .98), "x", .008, .006, (.9, 1.1)),
-}
-# fmt: on
-RULES = {name: Rule(*row) for name, row in RULES.items()}
-TREMOR_HZ = 6.0
 
-# Melody: height at the middle of Say, the, word, and at the beginning and end of the last word, in
-# two variants; each voice leans to one of them. Only the shape counts, `range` sets the size.
-MELODIES = {
-    "angry": ((0.4, 0.1, 0.1, 0.1, -0.6), (0.2, 0.2, 0.4, 0.0, -0.6)),
-    "disgust": ((0.6, -0.2, -0.4, -0.1, -0.2), (0.5, 0.2, -0.2, 0.0, -0.5)),
-    "fear": ((-0.4, -0.1, 0.0, 0.2, 0.3), (-0.5, -0.2, 0.2, 0.4, 0.4)),
-    "happy": ((0.4, -0.4, -0.1, 0.5, -0.3), (0.5, 0.0, -0.2, 0.2, -0.5)),
-    "neutral": ((0.5, 0.0, 0.0, -0.2, -0.3), (0.2, 0.1, -0.2, -0.1, -0.3)),
-    "ps": ((0.5, -0.2, -0.4, -0.3, 0.6), (0.6, -0.1, -0.4, -0.4, 0.2)),
-    "sad": ((0.4, 0.2, -0.1, -0.2, -0.5), (0.5, 0.1, 0.0, -0.3, -0.5)),
-}
+
+def _table(name):
+    """Read a table of ``demo/``; the comment at its top says what the columns are."""
+    path = Path(__file__).parent / "demo" / f"{name}.csv"
+    return pd.read_csv(path, comment="#", index_col=0, skipinitialspace=True)
+
+
+def _rows(name):
+    """Read a table as named tuples, by the name in the first column."""
+    return {row.Index: row for row in _table(name).itertuples()}
+
+
+PHONEMES, VOICES, RULES = _rows("phonemes"), _rows("voices"), _rows("rules")
+KINDS = {kind: list(parts.itertuples()) for kind, parts in _table("kinds").groupby("kind")}
+WORDS = _table("words")["phonemes"].to_dict()
+CARRIER = ("S EY", "DH AX", "W ER D pause")  # "Say the word"
+MELODIES = _table("melodies")
 MELODY_BEATS = (0.5, 1.5, 2.5, 3.2, 3.9)  # where these five stand, counted in syllables
+TREMOR_HZ = 6.0
 
 
 class Segment(NamedTuple):
     """A part of a phoneme in its place."""
 
-    phoneme: Phoneme
-    part: Part
+    phoneme: tuple  # a row of PHONEMES
+    part: tuple  # a row of KINDS
     start: float  # s, from the first phoneme
     end: float  # s
     beat: tuple  # where it begins and ends, counted in syllables: 3.0 is where the last word begins
@@ -244,13 +107,13 @@ def _clip_settings(word, emotion, speaker):
     strength = voice.expression * np.clip(1 + 0.17 * strength_change, 0.45, 1.5)
     clip = types.SimpleNamespace()
     for (name, rule), own, chance in zip(RULES.items(), by_speaker, by_clip, strict=False):
-        neutral, value = (rule.values[EMOTIONS.index(each)] for each in ("neutral", emotion))
+        neutral, value = rule.neutral, getattr(rule, emotion)
         value = neutral + strength * (value - neutral)
         change = rule.voice * own + rule.clip * chance
         value = value + change if rule.how == "+" else value * np.exp(change)
-        setattr(clip, name, float(np.clip(value, *rule.limits)))
+        setattr(clip, name, float(np.clip(value, rule.lowest, rule.highest)))
     lean = np.clip(0.5 + 0.3 * by_speaker[-1] + 0.1 * lean_change, 0, 1)
-    melody = np.average(MELODIES[emotion], axis=0, weights=(lean, 1 - lean))
+    melody = np.average(MELODIES.loc[emotion], axis=0, weights=(lean, 1 - lean))
     melody += 0.07 * melody_change
     clip.melody = (melody - melody.mean()) / max(np.ptp(melody), 0.3) * clip.range
     clip.f0 = voice.f0 * 2 ** (clip.semitones / 12)
@@ -338,9 +201,11 @@ def _track(segments, times, values, margin, outside=None):
 def _formants(segments, index, clip):
     """F1 to F3 (Hz) at the beginning and end of a segment, two np.ndarray [shape=(3,)]."""
     phoneme = segments[index].phoneme
-    if phoneme.formants is None:  # the mouth is already where the next sound needs it
+    if np.isnan(phoneme.f1):  # the mouth is already where the next sound needs it
         return (_formants(segments, index + 1, clip)[0],) * 2
-    hertz = np.array([phoneme.formants, phoneme.glide_to or phoneme.formants], float)
+    begin = np.array([phoneme.f1, phoneme.f2, phoneme.f3])
+    end = np.array([phoneme.end_f1, phoneme.end_f2, phoneme.end_f3])
+    hertz = np.array([begin, np.where(np.isnan(end), begin, end)])
     if phoneme.kind == "vowel":
         centre = np.array([500, 1500, 2500])  # a tube without any shape: the vowel of "the"
         hertz = centre + clip.vowels * (hertz - centre)
@@ -477,15 +342,15 @@ def _add_noises(y, segments, clip, lead, random):
     """
     voice_level = np.sqrt(np.mean(y[y != 0] ** 2))
     for segment in segments:
-        if segment.part.noise is None:
+        if segment.part.noise == "no":
             continue
-        hertz, bandwidth, level = segment.phoneme.noise
-        hertz = min(hertz * (1 + clip.tract) / 2, 0.45 * SAMPLE_RATE)
+        phoneme, strength = segment.phoneme, 1.6 * segment.phoneme.noise_level * clip.consonants
+        hertz = min(phoneme.noise_hz * (1 + clip.tract) / 2, 0.45 * SAMPLE_RATE)
         seconds = segment.end - segment.start if segment.part.noise == "hiss" else 0.022
         first, n_samples = int((segment.start + lead) * SAMPLE_RATE), int(seconds * SAMPLE_RATE)
         white = random.standard_normal(n_samples)
-        noise = _resonate(np.diff(white, prepend=0), hertz, bandwidth)
-        noise *= 1.6 * level * clip.consonants * voice_level / np.sqrt(np.mean(noise**2))
+        noise = _resonate(np.diff(white, prepend=0), hertz, phoneme.noise_bandwidth)
+        noise *= strength * voice_level / np.sqrt(np.mean(noise**2))
         place = np.linspace(0, 1, n_samples)
         rise_and_fall = np.minimum(1, np.minimum(place / 0.25, (1 - place) / 0.35))
         envelope = rise_and_fall if segment.part.noise == "hiss" else np.exp(-place / 0.4)
