@@ -12,9 +12,8 @@ import pooch
 import soundfile as sf
 
 from .audio import AudioError, audio_info, load_audio, map_clips
-from .dataset import relative_paths
+from .dataset import REGISTRIES, relative_paths
 
-REGISTRIES = Path(__file__).parent / "registries"  # checksums of official wavs, in pooch's form
 CONTAINERS = {
     ".wav": ("WAV", "WAVEX", "RF64"),
     ".flac": ("FLAC",),
@@ -185,12 +184,7 @@ def audit_corpus(
     Sample rate, channels and sample format are compared with those of most clips, checksums with
     the official wavs of TESS, RAVDESS and EmoDB. Notebook: 01_load.
     """
-    limits = {
-        "silence": silence,
-        "clipping": clipping,
-        "dc_offset": dc_offset,
-        "length": length,
-    }
+    limits = {"silence": silence, "clipping": clipping, "dc_offset": dc_offset, "length": length}
     columns = ["problem", "sr", "channels", "subtype", "seconds", "container", "peak", "clipped"]
     columns += ["dc_offset", "samples", "checksum"]
     measured = map_clips(_measure, clips["path"].tolist(), desc="audit", n_jobs=n_jobs)

@@ -5,6 +5,7 @@ Notebook: 01_load.
 
 import os
 import re
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,19 +17,9 @@ from .demo_corpus import make_demo_corpus
 
 # The shared vocabulary; ps is pleasant surprise.
 EMOTIONS = (*DEMO_EMOTIONS, "bored", "calm", "surprise")
-EMOTION_ALIASES = {
-    "anger": "angry",
-    "boredom": "bored",
-    "disgusted": "disgust",
-    "fearful": "fear",
-    "happiness": "happy",
-    "pleasant_surprise": "ps",
-    "pleasant_surprised": "ps",
-    "sadness": "sad",
-    "surprised": "surprise",
-}
-# Typing errors in official names: OA is no third speaker of TESS, X no intensity of CREMA-D.
-NAME_ALIASES = {"OA_bite_neutral": "OAF_bite_neutral", "1040_ITH_SAD_X": "1040_ITH_SAD_XX"}
+REGISTRIES = Path(__file__).parent / "registries"  # what is known of public corpora
+NAMES = tomllib.loads((REGISTRIES / "names.toml").read_text(encoding="utf-8"))
+EMOTION_ALIASES, NAME_ALIASES = NAMES["emotions"], NAMES["typing_errors"]
 COLUMNS = ["path", "emotion", "speaker", "text", "corpus"]
 
 
@@ -50,36 +41,7 @@ class Scheme(NamedTuple):
     example: str
 
 
-# The rules are those on the pages of the corpora, which README.md names.
-SCHEMES = {
-    "tess": Scheme(
-        r"(?P<speaker>[A-Z]{2,4})_(?P<text>[^/]+)_(?P<emotion>[a-z]+)",
-        "angry:angry disgust:disgust fear:fear happy:happy neutral:neutral ps:ps sad:sad",
-        "OAF_angry/OAF_back_angry.wav",
-    ),
-    "ravdess": Scheme(  # 03-01 means sound alone, spoken
-        r"03-01-(?P<emotion>\d\d)-(?P<intensity>\d\d)-(?P<statement>(?P<text>\d\d))"
-        r"-(?P<repetition>\d\d)-(?P<actor>(?P<speaker>\d\d))",
-        "01:neutral 02:calm 03:happy 04:sad 05:angry 06:fear 07:disgust 08:surprise",
-        "Actor_16/03-01-05-02-01-02-16.wav",
-    ),
-    "emodb": Scheme(  # Wut, Langeweile, Ekel, Angst, Freude, Trauer, neutral
-        r"(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<emotion>[A-Z])[a-z]?",
-        "W:angry L:bored E:disgust A:fear F:happy T:sad N:neutral",
-        "03a01Fa.wav",
-    ),
-    "savee": Scheme(  # sentence 04 of anger is another one than 04 of fear, hence no text
-        r"(?P<speaker>DC|JE|JK|KL)[_/](?P<emotion>[a-z]{1,2})(?P<sentence>\d\d)",
-        "a:angry d:disgust f:fear h:happy n:neutral sa:sad su:surprise",
-        "DC_a01.wav or DC/a01.wav",
-    ),
-    "cremad": Scheme(
-        r"(?P<speaker>\d{4})_(?P<text>[A-Z]{3})_(?P<emotion>[A-Z]{3})_(?P<intensity>[A-Z]{2})",
-        "ANG:angry DIS:disgust FEA:fear HAP:happy NEU:neutral SAD:sad",
-        "1001_DFA_ANG_XX.wav",
-    ),
-    "folders": Scheme("", "", "angry/anything.wav, one folder per emotion"),
-}
+SCHEMES = {name: Scheme(**scheme) for name, scheme in NAMES["schemes"].items()}
 
 
 class CorpusError(ValueError):
