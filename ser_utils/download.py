@@ -7,6 +7,7 @@ import json
 import shutil
 import stat
 import sys
+import tomllib
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from .audio import map_clips
 from .audit import official_checksums
-from .dataset import project_root
+from .dataset import REGISTRIES, project_root
 
 TIMEOUT = 20  # seconds that a server may be silent
 RETRIES = 2  # for each file; pooch waits one second, then two
@@ -43,35 +44,9 @@ class Source:
     checksum: str | None = None  # of the zip
 
 
-SOURCES = {
-    "tess": Source(
-        "281 MB in 2,800 files; third parties disagree on the licence (CC BY-NC-ND 4.0 or "
-        "CC BY-NC 4.0)",
-        page="https://doi.org/10.5683/SP2/E8H2MF",
-        base="https://borealisdata.ca/api",
-        path="datasets/:persistentId?persistentId=doi:10.5683/SP2/E8H2MF",
-    ),
-    "ravdess": Source(
-        "a zip of 208 MB that unpacks to 590 MB in 1,440 files; licence CC BY-NC-SA 4.0",
-        page="https://doi.org/10.5281/zenodo.1188976",
-        base="https://zenodo.org/records/1188976/files",
-        path="Audio_Speech_Actors_01-24.zip?download=1",
-        checksum="md5:bc696df654c87fed845eb13823edef8a",
-    ),
-    "emodb": Source(
-        "a zip of 40 MB that unpacks to 48 MB in 535 files; sources disagree on the licence (CC0 "
-        "or CC BY 4.0)",
-        page="https://doi.org/10.5281/zenodo.7447302",
-        base="https://zenodo.org/records/7447302/files",
-        path="emodb.zip?download=1",
-    ),
-}
-BY_HAND = {
-    "savee": "SAVEE is for those who register with the University of Surrey "
-    "(http://kahlan.eps.surrey.ac.uk/savee/); lay its files as DC/a01.wav or DC_a01.wav",
-    "cremad": "CREMA-D comes with git-lfs from github.com/CheyneyComputerScience/CREMA-D; "
-    "keep its files, such as 1001_DFA_ANG_XX.wav, in one folder",
-}
+KNOWN = tomllib.loads((REGISTRIES / "sources.toml").read_text(encoding="utf-8"))
+SOURCES = {name: Source(**facts) for name, facts in KNOWN["sources"].items()}
+BY_HAND = KNOWN["by_hand"]
 
 
 def fetch_corpus(name, target, *, accept_terms=False):
