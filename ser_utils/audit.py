@@ -62,8 +62,7 @@ def _compare(clips):
     """Add what is usual among the clips of one corpus, suffix and text."""
     alike = clips.groupby(["corpus", "suffix"])
     for column in HEADER:
-        usual = alike[column].transform(lambda values: values.mode().get(0))
-        clips[f"usual_{column}"] = usual
+        clips[f"usual_{column}"] = alike[column].transform(lambda values: values.mode().get(0))
     seconds = clips.groupby("corpus")["seconds"].transform("median")
     text = clips.groupby(["corpus", "text"], dropna=False)["seconds"]
     clips["usual_seconds"] = text.transform("median").where(text.transform("size") > 2, seconds)
@@ -86,16 +85,14 @@ def _check_clip(clip, limits):
             yield what, value, usual, "warning"
     shortest, longest = (share * clip.usual_seconds for share in limits["length"])
     if not shortest <= clip.seconds <= longest:
-        expected = f"{shortest:.2f} to {longest:.2f} s"
-        yield "length", f"{clip.seconds:.2f} s", expected, "warning"
+        yield "length", f"{clip.seconds:.2f} s", f"{shortest:.2f} to {longest:.2f} s", "warning"
     if clip.peak < limits["silence"]:
         yield "silence", f"peak {clip.peak:.2g}", f"from {limits['silence']:g} up", "error"
     elif clip.clipped > limits["clipping"]:
         expected = f"up to {limits['clipping']:.2%}"
         yield "clipping", f"{clip.clipped:.2%} of samples at the peak", expected, "warning"
     if abs(clip.dc_offset) > limits["dc_offset"]:
-        expected = f"within {limits['dc_offset']:g}"
-        yield "DC offset", f"{clip.dc_offset:.3f}", expected, "warning"
+        yield "DC offset", f"{clip.dc_offset:.3f}", f"within {limits['dc_offset']:g}", "warning"
     if clip.first_name != clip.clip:
         yield "duplicate", f"same samples as {clip.first_name}", "one name", "error"
     elif not clip.one_label:
@@ -202,8 +199,7 @@ def audit_corpus(
     findings += _check_scan(clips.attrs)
     findings += _check_design(clips, design)
     findings += _check_release(files)
-    names = ["clip", "what", "value", "expected", "severity"]
-    findings = pd.DataFrame(findings, columns=names)
+    findings = pd.DataFrame(findings, columns=["clip", "what", "value", "expected", "severity"])
     counts = findings["severity"].value_counts()
     said = ", ".join(f"{counts.get(name, 0)} {name}s" for name in ("error", "warning", "note"))
     print(f"{len(clips)} clips audited: {said if len(findings) else 'nothing found'}")

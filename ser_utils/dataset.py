@@ -146,8 +146,10 @@ def folder_emotion(path):
     return None
 
 
-def _read_names(paths, root, scheme):
+def _read_labels(paths, root, scheme):
     """Read the labels in the end of each path; None where a path does not fit the scheme."""
+    if scheme == "folders":
+        return _read_folders(paths)
     pattern = re.compile(rf"(?:^|/)({SCHEMES[scheme].pattern})$")
     codes = dict(code.split(":") for code in SCHEMES[scheme].codes.split())
     labels = []
@@ -170,18 +172,11 @@ def _read_folders(paths):
     return labels
 
 
-def _read_labels(paths, root, scheme):
-    """Read the labels of every path by one scheme."""
-    if scheme == "folders":
-        return _read_folders(paths)
-    return _read_names(paths, root, scheme)
-
-
 def _recognise_labels(paths, root):
     """Read the labels by the scheme that fits most files; folders need one known emotion."""
     for scheme in SCHEMES:
         if scheme != "folders":
-            labels = _read_names(paths, root, scheme)
+            labels = _read_labels(paths, root, scheme)
             if sum(found is not None for found in labels) > len(paths) / 2:
                 return labels
     if any(folder_emotion(path) for path in paths):
@@ -255,16 +250,17 @@ def _scan_csv(file):
         )
     rows, skipped, seen = [], [], set()
     for row in table.to_dict("records"):
+        named = str(row["path"])
+        path = Path(os.path.normpath(file.parent / named))
         if pd.isna(row["path"]) or pd.isna(row["emotion"]):
-            skipped.append((str(row["path"]), "its row names no path or no emotion"))
-            continue
-        path = Path(os.path.normpath(file.parent / row["path"]))
-        if path in seen or not path.is_file():
-            reason = "named in two rows" if path in seen else "there is no such file"
-            skipped.append((row["path"], reason))
-            continue
-        seen.add(path)
-        rows.append(row | {"path": str(path), "emotion": emotion_name(row["emotion"])})
+            skipped.append((named, "its row names no path or no emotion"))
+        elif path in seen:
+            skipped.append((named, "named in two rows"))
+        elif not path.is_file():
+            skipped.append((named, "there is no such file"))
+        else:
+            seen.add(path)
+            rows.append(row | {"path": str(path), "emotion": emotion_name(row["emotion"])})
     return rows, skipped, []
 
 
