@@ -333,12 +333,11 @@ def main(arguments=None):
         recognizer = EmotionRecognizer.load(options.bundle or output_dir() / "recognizer")
     except ValueError as error:
         sys.exit(str(error))
-    tables, failed = [], False
+    tables = []
     for file in options.files:
         try:
             said = recognizer.predict(file)
         except AudioError as error:
-            failed = True
             print(error, file=sys.stderr)
             continue
         row = {"start": 0.0, "end": said.timeline["end"].iloc[-1], "emotion": said.emotion}
@@ -352,7 +351,7 @@ def main(arguments=None):
     }
     if tables:
         print(writers[options.format]())
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if len(tables) < len(options.files) else 0)
 
 
 if __name__ == "__main__":
