@@ -332,14 +332,13 @@ class Server:
         sockets = netutil.bind_sockets(port, host)
         self.url = f"http://{host}:{sockets[0].getsockname()[1]}"
         self._started = threading.Event()
-        run = self._run(app, sockets)
-        self.thread = threading.Thread(target=asyncio.run, args=[run], daemon=True)
+        self.thread = threading.Thread(target=asyncio.run, args=[self._run(sockets)], daemon=True)
         self.thread.start()
         self._started.wait()
 
-    async def _run(self, app, sockets):
+    async def _run(self, sockets):
         server = httpserver.HTTPServer(
-            app,
+            self.app,
             max_body_size=2 * LIMITS["bytes"],
             max_header_size=2**14,
             body_timeout=LIMITS["timeout"],
@@ -350,7 +349,7 @@ class Server:
         self._started.set()
         await self._end.wait()
         server.stop()
-        for stream in list(app.settings["streams"]):
+        for stream in list(self.app.settings["streams"]):
             stream.close(1001, "The server stops.")
         await server.close_all_connections()
 
