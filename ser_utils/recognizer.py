@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import asdict
-from functools import cached_property, partial
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -136,14 +136,16 @@ class EmotionRecognizer:
         if missing := [key for key in ABOUT if key not in about]:
             raise ValueError(f"about lacks {', '.join(missing)}; tell all of {', '.join(ABOUT)}.")
         self.model, self.emotions, self.config = model, list(emotions), config
-        self.threshold, self.about = float(threshold), dict(about)
+        self.threshold, self.about, self._compiled = float(threshold), dict(about), {}
 
-    @cached_property
-    def _ask(self):
-        """The model, compiled once for each shape: many times faster than calling it."""
+    def _ask(self, X):
+        """Ask the model, compiled once for each shape: many times faster than calling it."""
         import tensorflow as tf
 
-        return tf.function(partial(self.model, training=False))
+        if X.shape not in self._compiled:
+            call = tf.function(lambda X: self.model(X, training=False))
+            self._compiled[X.shape] = call.get_concrete_function(tf.TensorSpec(X.shape, X.dtype))
+        return self._compiled[X.shape](tf.constant(X)).numpy()
 
     def probabilities(self, waves):
         """Ask the model about short waveforms.
@@ -171,7 +173,7 @@ class EmotionRecognizer:
             for row, y in zip(X, batch, strict=False):
                 features = extract_features(y[:most], config=self.config)
                 row[: len(features)] = features  # the model masks the zeros after them
-            answers.append(self._ask(X)[: len(batch)].numpy())
+            answers.append(self._ask(X)[: len(batch)])
         return np.concatenate(answers)
 
     def decide(self, probabilities, wave):
