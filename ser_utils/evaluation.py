@@ -73,7 +73,7 @@ def classical_model(search, X, labels):
     return fit_predict
 
 
-def network_model(build, X, Y, *, epochs=50, batch_size=64):
+def network_model(build, X, Y, *, epochs=50, batch_size=64, steps=None, augment=None):
     """Make a model for `evaluate_protocols` from Keras; its last epoch counts.
 
     Parameters
@@ -86,6 +86,10 @@ def network_model(build, X, Y, *, epochs=50, batch_size=64):
         One-hot labels, classes in alphabetical order.
     epochs, batch_size : int
         Passes over the training part, and clips a step.
+    steps : int, optional
+        Batches to train on, instead of epochs: as many for a small corpus as for a large one.
+    augment : callable, optional
+        As in `ser_utils.clip_batches`.
 
     Returns
     -------
@@ -96,8 +100,10 @@ def network_model(build, X, Y, *, epochs=50, batch_size=64):
     def fit_predict(train, test, groups, seed):
         set_seed(seed)
         model = build(train)
-        batches = clip_batches(X, Y, train, batch_size=batch_size, seed=seed)
-        model.fit(batches, epochs=epochs, shuffle=False, verbose=0)
+        settings = {"batch_size": batch_size, "seed": seed, "augment": augment}
+        batches = clip_batches(X, Y, train, **settings)
+        passes = round(steps / len(batches)) or 1 if steps else epochs
+        model.fit(batches, epochs=passes, shuffle=False, verbose=0)
         return model.predict(clip_batches(X, Y, test), verbose=0)
 
     return fit_predict

@@ -1,6 +1,6 @@
-"""From waveforms to arrays: MFCCs of one clip and of a whole corpus.
+"""From waveforms to arrays: MFCCs and their relatives, of one clip and of a whole corpus.
 
-Notebook: 03_mfcc.
+Notebooks: 03_mfcc, 06_features.
 """
 
 import hashlib
@@ -23,6 +23,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from .audio import LOUDEST, AudioError, load_audio, map_clips, progress_bar
 from .dataset import CorpusError, output_dir
 
+KINDS = {  # columns of each kind of features, or the setting that tells them
+    **dict.fromkeys(("mfcc", "delta", "delta2"), "n_mfcc"),
+    **{"mel": "n_mels", "chroma": 12, "energy": 1, "pitch": 2, "shape": 4},
+}
+PITCH_RANGE = 65, 600  # Hz, from a low man to a frightened woman
 CACHE_VERSION = 2  # raise it when the same settings would give other figures
 
 
@@ -42,6 +47,17 @@ class FeatureConfig:
         Start, and most that is read of a clip (in seconds).
     time_average : bool
         Whether the frames are averaged to one row.
+    kinds : tuple of str
+        What a frame is described by, one kind's columns after the other's:
+
+        - ``"mfcc"``: mel-frequency cepstral coefficients, ``n_mfcc`` columns
+        - ``"delta"``, ``"delta2"``: how fast the MFCCs change (a frame), and that change changes
+        - ``"mel"``: energy in the mel bands (dB, at most 80 below the loudest), ``n_mels`` columns
+        - ``"chroma"``: share of each of the 12 notes of the octave, 0 to 1
+        - ``"energy"``: root mean square (dB, 0 is full scale)
+        - ``"pitch"``: F0 in semitones from the clip's own median, 0 where there is none; and how
+          probable it is that there is one, 0 to 1 (pYIN, Mauch and Dixon, 2014)
+        - ``"shape"``: centroid, bandwidth, roll-off (kHz) and flatness (0 to 1) of the spectrum
 
     Raises
     ------
@@ -57,8 +73,12 @@ class FeatureConfig:
     offset: float = 0.0
     duration: float = 4.0
     time_average: bool = False
+    kinds: tuple = ("mfcc",)
 
     def __post_init__(self):
+        object.__setattr__(self, "kinds", tuple(self.kinds))  # JSON has lists only
+        if not self.kinds or set(self.kinds) - set(KINDS):
+            raise ValueError(f"kinds={self.kinds} must name some of {', '.join(KINDS)}.")
         for name in ("sr", "n_fft", "hop_length", "n_mels", "n_mfcc", "duration"):
             if not getattr(self, name) > 0:  # so that NaN is refused, too
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0.")
@@ -66,6 +86,11 @@ class FeatureConfig:
             raise ValueError(f"n_mfcc={self.n_mfcc} must be at most n_mels={self.n_mels}.")
         if not self.offset >= 0:
             raise ValueError(f"offset={self.offset} must be 0 s or more.")
+
+    @property
+    def n_features(self):
+        """Columns of all kinds together."""
+        return sum(getattr(self, str(KINDS[kind]), KINDS[kind]) for kind in self.kinds)
 
 
 # What the many public notebooks with this model use: librosa's defaults, 3 s from 0.5 s on.
@@ -79,7 +104,7 @@ class CorpusFeatures(NamedTuple):
 
     Parameters
     ----------
-    X : np.ndarray [shape=(n_clips, n_frames, n_mfcc) or (n_clips, n_mfcc), dtype=float32]
+    X : np.ndarray [shape=(n_clips, n_frames, n_features) or (n_clips, n_features), dtype=float32]
         Features; clips shorter than the longest one are filled up with zeros at the end. From the
         cache it is memory-mapped: only what is used is read, so it may be larger than memory.
     n_frames : np.ndarray [shape=(n_clips,), dtype=int]
@@ -104,7 +129,7 @@ def window_and_filters(sr, n_fft, n_mels):
 
 
 def extract_features(y, *, config=None):
-    """Compute the MFCCs of one clip, time first.
+    """Compute the MFCCs of one clip, or whatever ``config.kinds`` names, time first.
 
     Parameters
     ----------
@@ -115,7 +140,7 @@ def extract_features(y, *, config=None):
 
     Returns
     -------
-    np.ndarray [shape=(n_frames, n_mfcc) or, averaged, (n_mfcc,), dtype=float32]
+    np.ndarray [shape=(n_frames, n_features) or, averaged, (n_features,), dtype=float32]
         Time runs down the rows, as Keras wants it; librosa returns the transpose.
         ``n_frames = 1 + n_samples // hop_length``.
 
@@ -126,15 +151,16 @@ def extract_features(y, *, config=None):
 
     Notes
     -----
-    Davis and Mermelstein (1980): power spectrum, mel bands, decibels, discrete cosine transform.
-    Equals ``librosa.feature.mfcc``. Own code, because these lines are what notebook 03_mfcc builds
-    up by hand, and because frames in rows are transformed three times faster than in columns.
+    MFCCs after Davis and Mermelstein (1980): power spectrum, mel bands, decibels, discrete cosine
+    transform. They equal ``librosa.feature.mfcc``. Own code, because these lines are what notebook
+    03_mfcc builds up by hand, and because frames in rows are transformed three times faster than in
+    columns. The other kinds are librosa's; notebook 06_features shows them.
     """
     config = config or FeatureConfig()
-    return _mfcc(y, config, *window_and_filters(config.sr, config.n_fft, config.n_mels))
+    return _features(y, config, *window_and_filters(config.sr, config.n_fft, config.n_mels))
 
 
-def _mfcc(y, config, window, filters):
+def _features(y, config, window, filters):
     """Do the work of `extract_features` with tables made beforehand."""
     y = np.asarray(y, dtype=np.float32)
     if y.ndim != 1 or not len(y) or not np.abs(y).max() <= LOUDEST:  # NaN is refused, too
@@ -147,7 +173,51 @@ def _mfcc(y, config, window, filters):
     decibels = 10 * np.log10(np.maximum(power @ filters.T, 1e-10))
     decibels = np.maximum(decibels, decibels.max() - 80)
     mfcc = scipy.fft.dct(decibels, norm="ortho")[:, : config.n_mfcc]
-    return mfcc.mean(axis=0) if config.time_average else mfcc
+    columns = [_columns(kind, y, power, decibels, mfcc, config) for kind in config.kinds]
+    features = np.hstack(columns).astype(np.float32, copy=False)
+    return features.mean(axis=0) if config.time_average else features
+
+
+def _columns(kind, y, power, decibels, mfcc, config):
+    """One kind of features, [shape=(n_frames, columns)]."""
+    match kind:
+        case "mfcc":
+            return mfcc
+        case "mel":
+            return decibels
+        case "delta" | "delta2":
+            order = 1 if kind == "delta" else 2
+            return librosa.feature.delta(mfcc, order=order, axis=0, mode="nearest")
+        case "chroma":
+            return librosa.feature.chroma_stft(S=power.T, sr=config.sr, tuning=0).T
+        case "energy":
+            rms = librosa.feature.rms(S=np.sqrt(power.T), frame_length=config.n_fft)
+            return librosa.amplitude_to_db(rms, top_db=None).T
+        case "pitch":
+            return _pitch(y, len(power), config)
+    magnitudes = {"S": np.sqrt(power.T), "sr": config.sr}
+    hertz = [
+        librosa.feature.spectral_centroid(**magnitudes),
+        librosa.feature.spectral_bandwidth(**magnitudes),
+        librosa.feature.spectral_rolloff(**magnitudes),
+    ]
+    return np.vstack([*hertz, 1000 * librosa.feature.spectral_flatness(S=magnitudes["S"])]).T / 1000
+
+
+def _pitch(y, n_frames, config):
+    """F0 in semitones from the clip's median, and the probability that there is one."""
+    f0, voiced, probability = librosa.pyin(
+        y,
+        **dict(zip(("fmin", "fmax"), PITCH_RANGE, strict=True)),
+        sr=config.sr,
+        frame_length=2 ** int(np.ceil(np.log2(2.5 * config.sr / PITCH_RANGE[0]))),  # periods
+        hop_length=config.hop_length,
+        resolution=0.25,  # a quarter of a semitone, and few thresholds: four times faster
+        n_thresholds=20,
+    )
+    middle = np.median(f0[voiced]) if voiced.any() else 1.0
+    semitones = 12 * np.log2(np.where(voiced, f0, middle) / middle)
+    return np.stack([semitones, probability], axis=1)[:n_frames]
 
 
 def _extract_file(path, *, config, tables):
@@ -156,7 +226,7 @@ def _extract_file(path, *, config, tables):
         y, _ = load_audio(path, sr=config.sr, offset=config.offset, duration=config.duration)
         if not y.any():
             raise AudioError(path, "the clip is silent, every sample is zero; leave it out.")
-        return np.atleast_2d(_mfcc(y, config, *tables))  # a time average is one row
+        return np.atleast_2d(_features(y, config, *tables))  # a time average is one row
     except AudioError as error:
         return error.reason
 
@@ -208,7 +278,7 @@ def _extract_into(folder, clips, config, n_jobs):
     Three files grow clip by clip: ``rows.bin`` (features, float32), ``failures.txt`` (a reason a
     line) and, last, ``n_frames.bin`` (int32, 0 for a failure), which says what is finished.
     """
-    parts, n_frames = _read_parts(folder, config.n_mfcc)
+    parts, n_frames = _read_parts(folder, config.n_features)
     tables = window_and_filters(config.sr, config.n_fft, config.n_mels)
     extract = partial(_extract_file, config=config, tables=tables)
     paths = clips["path"].tolist()
@@ -225,7 +295,7 @@ def _extract_into(folder, clips, config, n_jobs):
     if not np.fromfile(parts[2], dtype=np.int32).any():
         reason = parts[1].read_text(encoding="utf-8").splitlines()[0]
         raise AudioError(None, f"none of the {len(clips)} clips can be used; first: {reason}")
-    _fill_up(folder, config.n_mfcc)
+    _fill_up(folder, config.n_features)
 
 
 def _fill_up(folder, n_features):
@@ -274,7 +344,7 @@ def _features_in(folder, clips, config, n_jobs, mmap_mode):
 
 
 def extract_corpus(clips, *, config=None, n_jobs=-1, cache=True, on_error="report"):
-    """Compute the MFCCs of every clip, in parallel, and keep them for the next time.
+    """Compute the features of every clip, in parallel, and keep them for the next time.
 
     Parameters
     ----------
@@ -307,7 +377,7 @@ def extract_corpus(clips, *, config=None, n_jobs=-1, cache=True, on_error="repor
 
     Notes
     -----
-    Notebook: 03_mfcc.
+    Notebooks: 03_mfcc, 06_features.
     """
     config = config or FeatureConfig()
     if on_error not in ("report", "raise"):
@@ -324,3 +394,35 @@ def extract_corpus(clips, *, config=None, n_jobs=-1, cache=True, on_error="repor
         print(f"left out: {os.path.basename(path)}: {reason}")
     clips = clips[used].reset_index(drop=True)
     return CorpusFeatures(X[:, 0] if config.time_average else X, n_frames[used], clips, failures)
+
+
+def normalize(X, n_frames, groups):
+    """Bring each feature to mean 0 and deviation 1 over the frames of each group of clips.
+
+    Parameters
+    ----------
+    X : np.ndarray [shape=(n_clips, n_frames, n_features)]
+        From `extract_corpus`.
+    n_frames : np.ndarray [shape=(n_clips,)]
+        Frames of each clip before filling up; the filling stays 0.
+    groups : np.ndarray [shape=(n_clips,)]
+        Groups that are alike: ``np.arange(n_clips)`` for each clip on its own, zeros for all clips
+        together, or the speakers. Normalising a speaker who is tested is transductive: it needs
+        all of the speaker's clips before it names the first emotion.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_clips, n_frames, n_features), dtype=float32]
+
+    Notes
+    -----
+    Notebook: 06_features.
+    """
+    real = np.arange(X.shape[1]) < n_frames[:, None]
+    normed = np.zeros_like(X)
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        frames = X[rows][real[rows]]
+        scaled = (X[rows] - frames.mean(axis=0)) / (frames.std(axis=0) + 1e-6)
+        normed[rows] = scaled * real[rows][..., None]
+    return normed

@@ -1,6 +1,6 @@
 """From arrays to a trained model: the network, seeds, and a quiet import of Keras.
 
-Notebook: 04_lstm_train.
+Notebooks: 04_lstm_train, 07_augment.
 """
 
 import logging
@@ -8,6 +8,7 @@ import os
 from contextlib import contextmanager
 
 import numpy as np
+import scipy
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def set_seed(seed):
     import_keras().utils.set_random_seed(seed)
 
 
-def clip_batches(X, Y, rows, *, batch_size=64, seed=None):
+def clip_batches(X, Y, rows, *, batch_size=64, seed=None, augment=None):
     """Read batches of clips from an array as they are needed.
 
     Parameters
@@ -79,6 +80,9 @@ def clip_batches(X, Y, rows, *, batch_size=64, seed=None):
         Clips a batch; the last batch of an epoch has what is left.
     seed : int, optional
         Draws another order of the clips for each epoch; None keeps the order of ``rows``.
+    augment : callable, optional
+        ``augment(X, Y, rng)`` changes each batch of a training part, every epoch anew; such as
+        `ser_utils.augmentation.new_voices`.
 
     Returns
     -------
@@ -103,7 +107,7 @@ def clip_batches(X, Y, rows, *, batch_size=64, seed=None):
 
         def __getitem__(self, i):
             batch = self.order[i * batch_size : (i + 1) * batch_size]
-            return X[batch], Y[batch]
+            return augment(X[batch], Y[batch], self.rng) if augment else (X[batch], Y[batch])
 
         def on_epoch_end(self):
             if self.rng is not None:
@@ -157,4 +161,73 @@ def build_lstm(input_shape, n_classes, *, units=256, dropout=0.2, normalization=
         ]
     )
     model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def build_crnn(n_mels, n_classes, *, n_mfcc=40, width=128, units=64, dropout=0.3, steps=1000):
+    """Build and compile the network that is made for voices it has not heard.
+
+    Parameters
+    ----------
+    n_mels : int
+        Mel bands of the input: log-mel spectra (dB) of any length, filled up with zeros, as
+        ``FeatureConfig(kinds=("mel",))`` gives them. They are what `ser_utils.augmentation` warps.
+    n_classes : int
+        Number of emotions.
+    n_mfcc : int
+        MFCCs that the first layer makes of them.
+    width, units : int
+        Filters of each convolution, and size of the LSTM's state in each direction.
+    dropout : float
+        Share of the values set to zero in training after each part, 0 to 1.
+    steps : int
+        Batches that it will be trained on: over them the learning rate falls from 0.001 to 0 along
+        a cosine (Loshchilov and Hutter, 2017).
+
+    Returns
+    -------
+    keras.Model
+        Compiled with Adam and cross-entropy, labels smoothed by 0.1 (Szegedy et al., 2016). The
+        layer "attention" holds the weight of each fourth frame, [shape=(n_clips, n_frames / 4, 1)].
+
+    Notes
+    -----
+    Each MFCC is seen twice: normalised by its clip, which takes the voice and the microphone away,
+    and by the training part, which keeps level and tilt. Two convolutions halve the frames each, a
+    bidirectional LSTM reads them, and attention pools them by learned weights (Mirsamadi et al.,
+    2017). What each part is worth is in ``benchmarks/generalize.csv``. Notebook: 07_augment.
+    """
+    keras = import_keras()
+    layers, ops = keras.layers, keras.ops
+    X = layers.Input((None, n_mels))
+    real = ops.cast(ops.any(ops.not_equal(X, 0), axis=2, keepdims=True), "float32")
+    cosines = scipy.fft.dct(np.eye(n_mels, dtype=np.float32), norm="ortho")[:, :n_mfcc]
+    mfcc = layers.Dense(n_mfcc, use_bias=False, trainable=False, name="mfcc")
+    frames = mfcc(X)
+    mfcc.set_weights([cosines])
+
+    n_frames = ops.maximum(ops.sum(real, axis=1, keepdims=True), 1)
+    mean = ops.sum(frames * real, axis=1, keepdims=True) / n_frames
+    variance = ops.sum(ops.square(frames - mean) * real, axis=1, keepdims=True) / n_frames
+    by_clip = (frames - mean) / ops.sqrt(variance + 1e-3)
+    by_training = layers.BatchNormalization()(frames, mask=ops.squeeze(real, 2))
+    x = layers.Concatenate()([by_clip, by_training]) * real
+
+    for _ in range(2):
+        x = layers.ZeroPadding1D(2)(x)  # "same" would depend on how far a clip is filled up
+        x = layers.Conv1D(width, 5, strides=2, use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization()(x))
+        real = layers.MaxPooling1D(2, padding="same")(real)
+        x = layers.Dropout(dropout)(x * real)
+    heard = ops.squeeze(real, 2) > 0
+    x = layers.Bidirectional(layers.LSTM(units, return_sequences=True))(x, mask=heard)
+    importance = layers.Dense(1)(layers.Dense(units, activation="tanh")(x))
+    weights = layers.Softmax(axis=1, name="attention")(importance - 1e9 * (1 - real))
+    x = layers.Dropout(dropout)(ops.sum(weights * x, axis=1))
+    model = keras.Model(X, layers.Dense(n_classes, activation="softmax")(x))
+    model.compile(
+        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, steps)),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
+        metrics=["accuracy"],
+    )
     return model

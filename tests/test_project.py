@@ -20,6 +20,7 @@ ORDER = [
     "audit",
     "download",
     "features",
+    "augmentation",
     "models",
     "evaluation",
     "recognizer",
