@@ -58,6 +58,8 @@ class FeatureConfig:
         - ``"pitch"``: F0 in semitones from the clip's own median, 0 where there is none; and how
           probable it is that there is one, 0 to 1 (pYIN, Mauch and Dixon, 2014)
         - ``"shape"``: centroid, bandwidth, roll-off (kHz) and flatness (0 to 1) of the spectrum
+    trim : float, optional
+        What is so many decibels below the loudest frame is cut off at either end.
 
     Raises
     ------
@@ -74,6 +76,7 @@ class FeatureConfig:
     duration: float = 4.0
     time_average: bool = False
     kinds: tuple = ("mfcc",)
+    trim: float | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "kinds", tuple(self.kinds))  # JSON has lists only
@@ -84,6 +87,8 @@ class FeatureConfig:
                 raise ValueError(f"{name}={getattr(self, name)} must be above 0.")
         if self.n_mfcc > self.n_mels:
             raise ValueError(f"n_mfcc={self.n_mfcc} must be at most n_mels={self.n_mels}.")
+        if self.trim is not None and not self.trim > 0:
+            raise ValueError(f"trim={self.trim} must be above 0 dB, or None to cut nothing off.")
         if not self.offset >= 0:
             raise ValueError(f"offset={self.offset} must be 0 s or more.")
 
@@ -166,6 +171,9 @@ def _features(y, config, window, filters):
     if y.ndim != 1 or not len(y) or not np.abs(y).max() <= LOUDEST:  # NaN is refused, too
         problem = f"a waveform of shape {y.shape} is of no use; it must be mono, not empty, finite"
         raise AudioError(None, f"{problem} and within +-{LOUDEST:.0e} (full scale is 1).")
+    if config.trim:
+        frame = {"frame_length": config.n_fft, "hop_length": config.hop_length}
+        y, _ = librosa.effects.trim(y, top_db=config.trim, **frame)
     padded = np.pad(y, config.n_fft // 2)  # so that the first frame is centred on sample 0
     frames = sliding_window_view(padded, config.n_fft)[:: config.hop_length]
     spectrum = scipy.fft.rfft(frames * window)
