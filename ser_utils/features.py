@@ -102,6 +102,8 @@ class FeatureConfig:
 REFERENCE_CONFIG = FeatureConfig(
     sr=22050, n_fft=2048, hop_length=512, n_mels=128, offset=0.5, duration=3.0, time_average=True
 )
+# What the network for new voices reads: log-mel spectra without the silence at either end.
+CRNN_CONFIG = FeatureConfig(kinds=("mel",), trim=40.0)
 
 
 class CorpusFeatures(NamedTuple):

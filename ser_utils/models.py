@@ -164,7 +164,20 @@ def build_lstm(input_shape, n_classes, *, units=256, dropout=0.2, normalization=
     return model
 
 
-def build_crnn(n_mels, n_classes, *, n_mfcc=40, width=128, units=64, dropout=0.3, steps=1000):
+CRNN_STEPS = 1500  # batches of 32 that `build_crnn` is trained on
+
+
+def build_crnn(
+    n_mels,
+    n_classes,
+    *,
+    n_mfcc=40,
+    views=("clip", "training"),
+    width=128,
+    units=64,
+    dropout=0.3,
+    steps=CRNN_STEPS,
+):
     """Build and compile the network that is made for voices it has not heard.
 
     Parameters
@@ -176,6 +189,8 @@ def build_crnn(n_mels, n_classes, *, n_mfcc=40, width=128, units=64, dropout=0.3
         Number of emotions.
     n_mfcc : int
         MFCCs that the first layer makes of them.
+    views : tuple of {"clip", "training"}
+        What they are normalised by, one view beside the other.
     width, units : int
         Filters of each convolution, and size of the LSTM's state in each direction.
     dropout : float
@@ -209,9 +224,9 @@ def build_crnn(n_mels, n_classes, *, n_mfcc=40, width=128, units=64, dropout=0.3
     n_frames = ops.maximum(ops.sum(real, axis=1, keepdims=True), 1)
     mean = ops.sum(frames * real, axis=1, keepdims=True) / n_frames
     variance = ops.sum(ops.square(frames - mean) * real, axis=1, keepdims=True) / n_frames
-    by_clip = (frames - mean) / ops.sqrt(variance + 1e-3)
-    by_training = layers.BatchNormalization()(frames, mask=ops.squeeze(real, 2))
-    x = layers.Concatenate()([by_clip, by_training]) * real
+    seen = {"clip": (frames - mean) / ops.sqrt(variance + 1e-3)}
+    seen["training"] = layers.BatchNormalization()(frames, mask=ops.squeeze(real, 2))
+    x = ops.concatenate([seen[view] for view in views], axis=2) * real
 
     for _ in range(2):
         x = layers.ZeroPadding1D(2)(x)  # "same" would depend on how far a clip is filled up

@@ -1,0 +1,167 @@
+"""The network of notebook 07 on voices it has not heard, and what each of its parts is worth.
+
+    SER_DATA_DIR=path/to/tess python benchmarks/generalize.py
+    SER_DATA_DIR=path/to/tess python benchmarks/generalize.py --with path/to/emodb path/to/ravdess
+    SER_DATA_DIR=path/to/emodb python benchmarks/generalize.py --recipes "no warps" --seeds 1
+
+Each finished fit is appended to ``generalize.csv`` beside this file with the date, the commit and
+the answers themselves, a letter for each tested clip (a is the first of its corpus's emotions), and
+is not made again. ``generalize_scores.csv`` gets the scores with intervals.
+
+The recipe was chosen on the folds of EmoDB and RAVDESS only. The rows with TESS as the tested
+corpus and "unseen speaker" as protocol are all the looks that were taken at its two voices.
+"""
+
+import argparse
+import datetime
+import subprocess
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ser_utils import (
+    data_dir,
+    drop_flagged,
+    extract_corpus,
+    import_keras,
+    scan_corpus,
+)
+from ser_utils.augmentation import crop_times, mask_spectra, mix_clips, new_voices, warp_voices
+from ser_utils.evaluation import RAVDESS_FOLDS, network_model, protocol_splits, score_protocols
+from ser_utils.features import CRNN_CONFIG
+from ser_utils.models import CRNN_STEPS, build_crnn
+
+RECORD = Path(__file__).with_name("generalize.csv")
+KEYS = ["corpora", "tested", "recipe", "protocol", "seed", "fold"]
+
+
+def without_warps(X, Y, rng):
+    return mix_clips(mask_spectra(crop_times(X, rng), rng), Y, rng)
+
+
+def without_masks(X, Y, rng):
+    return mix_clips(warp_voices(crop_times(X, rng), rng), Y, rng)
+
+
+def without_mixup(X, Y, rng):
+    return mask_spectra(warp_voices(crop_times(X, rng), rng), rng), Y
+
+
+RECIPES = {
+    "final": {},
+    "no warps": {"augment": without_warps},
+    "no masks": {"augment": without_masks},
+    "no mixup": {"augment": without_mixup},
+    "by clip only": {"views": ("clip",)},
+    "by training only": {"views": ("training",)},
+    "a third of the steps": {"steps": CRNN_STEPS // 3},
+}
+
+
+def make_model(recipe, X, Y):
+    """Build a model for `evaluate_protocols` by a recipe."""
+    options = {"steps": CRNN_STEPS, "augment": new_voices} | RECIPES[recipe]
+    fitting = {"steps": options["steps"], "augment": options.pop("augment")}
+    build = partial(build_crnn, X.shape[2], Y.shape[1], **options)
+    return network_model(lambda train: build(), X, Y, batch_size=32, **fitting)
+
+
+def commit():
+    """Name the state of the code."""
+    git = ["git", "-C", str(RECORD.parent), "describe", "--always", "--dirty"]
+    return subprocess.run(git, capture_output=True, text=True).stdout.strip()
+
+
+def only(clips, corpus):
+    """Clips of one of the corpora, its speakers named as if it were alone."""
+    part = clips[clips["corpus"] == corpus].reset_index(drop=True)
+    return part.assign(speaker=part["speaker"].str.split("/").str[-1])
+
+
+def fit_all(clips, X, tested, recipe, protocol, seed):
+    """Fit each fold that is not in the record: trained on the rest of its corpus and all others."""
+    emotions, codes = np.unique(clips["emotion"], return_inverse=True)
+    model = make_model(recipe, X, import_keras().utils.to_categorical(codes))
+    own = np.flatnonzero(clips["corpus"] == tested)
+    others = np.flatnonzero(clips["corpus"] != tested)
+    possible = np.isin(emotions, clips["emotion"].iloc[own])  # what the tested corpus has names for
+    part = only(clips, tested)
+    folds = RAVDESS_FOLDS if tested == "ravdess" else None
+    corpora = "+".join([tested, *sorted(set(clips["corpus"]) - {tested})])
+    known = pd.read_csv(RECORD, dtype=str)[KEYS].agg("|".join, axis=1).tolist()
+    for fold, train, test in protocol_splits(part, protocol, seed=seed, folds=folds):
+        keys = [corpora, tested, recipe, protocol, str(seed), fold]
+        if "|".join(keys) in known:
+            continue
+        start = time.perf_counter()
+        probabilities = model(np.r_[own[train], others], own[test], None, seed)[:, possible]
+        seconds, answers = time.perf_counter() - start, probabilities.argmax(axis=1)
+        truth = np.unique(part["emotion"], return_inverse=True)[1][test]
+        right = pd.Series(answers == truth)
+        letters = "".join(chr(ord("a") + answer) for answer in answers)
+        figures = [f"{right.mean():.4f}", f"{right.groupby(truth).mean().mean():.4f}"]
+        row = [*keys, len(test), *figures, f"{seconds:.0f}", datetime.date.today(), commit()]
+        with RECORD.open("a", encoding="utf-8") as file:
+            file.write(",".join(map(str, [*row, letters])) + "\n")
+        print(*row)
+
+
+def score(clips, tested):
+    """Score what the record has of this corpus, with intervals."""
+    part = only(clips, tested)
+    names = np.unique(part["emotion"])
+    record = pd.read_csv(RECORD, dtype={"fold": str})
+    tables = []
+    for row in record[record["tested"] == tested].itertuples():
+        folds = RAVDESS_FOLDS if tested == "ravdess" else None
+        splits = protocol_splits(part, row.protocol, seed=row.seed, folds=folds)
+        test = {fold: test for fold, _, test in splits}[row.fold]
+        table = part.iloc[test][["speaker", "text"]].assign(clip=test, truth=part["emotion"])
+        table["prediction"] = names[[ord(letter) - ord("a") for letter in row.answers]]
+        fit = {"protocol": row.protocol, "fold": row.fold, "seed": row.seed}
+        tables.append(table.assign(model=f"{row.corpora}|{row.recipe}", **fit))
+    scores = score_protocols(pd.concat(tables))
+    both = scores.pop("model").str.split("|", expand=True)
+    fits = ["corpora", "recipe", "protocol"]
+    seeds = record[record["tested"] == tested].groupby(fits)["seed"].nunique()
+    scores.insert(0, "corpora", both[0])
+    scores.insert(1, "tested", tested)
+    scores.insert(2, "recipe", both[1])
+    scores["seeds"] = seeds.loc[
+        scores.set_index(["corpora", "recipe", "protocol"]).index
+    ].to_numpy()
+    file = RECORD.with_name("generalize_scores.csv")
+    if file.exists():
+        older = pd.read_csv(file)
+        scores = pd.concat([older[older["tested"] != tested], scores])
+    scores.round(4).to_csv(file, index=False)
+    print(scores[scores["tested"] == tested].round(3).to_string(index=False))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--with", nargs="*", default=[], dest="others", help="more to train on")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--recipes", nargs="*", default=["final"], choices=RECIPES)
+    parser.add_argument("--protocols", nargs="*", default=["unseen speaker", "random"])
+    arguments = parser.parse_args()
+    tested = scan_corpus(data_dir())["corpus"].iloc[0]
+    roots = [data_dir(), *map(Path, arguments.others)] if arguments.others else data_dir()
+    # One vocabulary for all: TESS's pleasant surprise is what RAVDESS calls surprise.
+    corpus = drop_flagged(scan_corpus(roots, emotions={"ps": "surprise"}))
+    X, _, clips, _ = extract_corpus(corpus, config=CRNN_CONFIG)
+    if not RECORD.exists():
+        columns = [*KEYS, "clips", "accuracy", "uar", "seconds", "date", "commit", "answers"]
+        RECORD.write_text(",".join(columns) + "\n", encoding="utf-8")
+    for seed in range(arguments.seeds):  # seed by seed, so that a run broken off is of use
+        for recipe in arguments.recipes:
+            for protocol in arguments.protocols:
+                fit_all(clips, X, tested, recipe, protocol, seed)
+    score(clips, tested)
+
+
+if __name__ == "__main__":
+    main()
