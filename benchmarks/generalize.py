@@ -29,7 +29,14 @@ from ser_utils import (
     import_keras,
     scan_corpus,
 )
-from ser_utils.augmentation import crop_times, mask_spectra, mix_clips, new_voices, warp_voices
+from ser_utils.augmentation import (
+    crop_times,
+    mask_spectra,
+    mix_clips,
+    new_voices,
+    other_views,
+    warp_voices,
+)
 from ser_utils.evaluation import RAVDESS_FOLDS, network_model, protocol_splits, score_protocols
 from ser_utils.features import CRNN_CONFIG
 from ser_utils.models import CRNN_STEPS, build_crnn
@@ -39,22 +46,24 @@ KEYS = ["corpora", "tested", "recipe", "protocol", "seed", "fold"]
 
 
 def without_warps(X, Y, rng):
-    return mix_clips(mask_spectra(crop_times(X, rng), rng), Y, rng)
-
-
-def without_masks(X, Y, rng):
-    return mix_clips(warp_voices(crop_times(X, rng), rng), Y, rng)
+    return mix_clips(crop_times(X, rng), Y, rng)
 
 
 def without_mixup(X, Y, rng):
-    return mask_spectra(warp_voices(crop_times(X, rng), rng), rng), Y
+    return warp_voices(crop_times(X, rng), rng), Y
+
+
+def with_masks(X, Y, rng):
+    X, Y = new_voices(X, Y, rng)
+    return mask_spectra(X, rng), Y
 
 
 RECIPES = {
     "final": {},
-    "no warps": {"augment": without_warps},
-    "no masks": {"augment": without_masks},
+    "no warps": {"augment": without_warps, "view": None},
+    "no views of tested clips": {"view": None},
     "no mixup": {"augment": without_mixup},
+    "with SpecAugment": {"augment": with_masks},
     "by clip only": {"views": ("clip",)},
     "by training only": {"views": ("training",)},
     "a third of the steps": {"steps": CRNN_STEPS // 3},
@@ -63,8 +72,9 @@ RECIPES = {
 
 def make_model(recipe, X, Y):
     """Build a model for `evaluate_protocols` by a recipe."""
-    options = {"steps": CRNN_STEPS, "augment": new_voices} | RECIPES[recipe]
-    fitting = {"steps": options["steps"], "augment": options.pop("augment")}
+    options = {"steps": CRNN_STEPS, "augment": new_voices, "view": other_views} | RECIPES[recipe]
+    fitting = {name: options.pop(name) for name in ("augment", "view")}
+    fitting["steps"] = options["steps"]
     build = partial(build_crnn, X.shape[2], Y.shape[1], **options)
     return network_model(lambda train: build(), X, Y, batch_size=32, **fitting)
 
@@ -91,10 +101,10 @@ def fit_all(clips, X, tested, recipe, protocol, seed):
     part = only(clips, tested)
     folds = RAVDESS_FOLDS if tested == "ravdess" else None
     corpora = "+".join([tested, *sorted(set(clips["corpus"]) - {tested})])
-    known = pd.read_csv(RECORD, dtype=str)[KEYS].agg("|".join, axis=1).tolist()
+    known = set(pd.read_csv(RECORD, dtype=str)[KEYS].itertuples(index=False, name=None))
     for fold, train, test in protocol_splits(part, protocol, seed=seed, folds=folds):
-        keys = [corpora, tested, recipe, protocol, str(seed), fold]
-        if "|".join(keys) in known:
+        keys = (corpora, tested, recipe, protocol, str(seed), fold)
+        if keys in known:
             continue
         start = time.perf_counter()
         probabilities = model(np.r_[own[train], others], own[test], None, seed)[:, possible]
@@ -151,7 +161,7 @@ def main():
     tested = scan_corpus(data_dir())["corpus"].iloc[0]
     roots = [data_dir(), *map(Path, arguments.others)] if arguments.others else data_dir()
     # One vocabulary for all: TESS's pleasant surprise is what RAVDESS calls surprise.
-    corpus = drop_flagged(scan_corpus(roots, emotions={"ps": "surprise"}))
+    corpus = drop_flagged(scan_corpus(roots)).replace({"emotion": {"ps": "surprise"}})
     X, _, clips, _ = extract_corpus(corpus, config=CRNN_CONFIG)
     if not RECORD.exists():
         columns = [*KEYS, "clips", "accuracy", "uar", "seconds", "date", "commit", "answers"]

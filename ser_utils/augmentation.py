@@ -118,6 +118,10 @@ def crop_times(X, rng, *, frames=128):
 
 
 def new_voices(X, Y, rng):
-    """Do all of it to a batch, as the final recipe does; for `ser_utils.clip_batches`."""
-    X = mask_spectra(warp_voices(crop_times(X, rng), rng), rng)
-    return mix_clips(X, Y, rng)
+    """Make other clips of a batch for training, as the final recipe does."""
+    return mix_clips(warp_voices(crop_times(X, rng), rng), Y, rng)
+
+
+def other_views(X, Y, rng):
+    """Make other clips of a batch that is tested: warped only, labels as they were."""
+    return warp_voices(X, rng), Y

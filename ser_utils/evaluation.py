@@ -73,7 +73,9 @@ def classical_model(search, X, labels):
     return fit_predict
 
 
-def network_model(build, X, Y, *, epochs=50, batch_size=64, steps=None, augment=None):
+def network_model(
+    build, X, Y, *, epochs=50, batch_size=64, steps=None, augment=None, view=None, n_views=8
+):
     """Make a model for `evaluate_protocols` from Keras; its last epoch counts.
 
     Parameters
@@ -89,7 +91,12 @@ def network_model(build, X, Y, *, epochs=50, batch_size=64, steps=None, augment=
     steps : int, optional
         Batches to train on, instead of epochs: as many for a small corpus as for a large one.
     augment : callable, optional
-        As in `ser_utils.clip_batches`.
+        Changes the training part, as in `ser_utils.clip_batches`.
+    view : callable, optional
+        Changes a tested clip, likewise; the answer is then the mean of the clip's own and of
+        those to ``n_views`` changes of it. Each clip is asked about on its own.
+    n_views : int
+        How many.
 
     Returns
     -------
@@ -101,10 +108,15 @@ def network_model(build, X, Y, *, epochs=50, batch_size=64, steps=None, augment=
         set_seed(seed)
         model = build(train)
         settings = {"batch_size": batch_size, "seed": seed, "augment": augment}
-        batches = clip_batches(X, Y, train, **settings)
-        passes = round(steps / len(batches)) or 1 if steps else epochs
-        model.fit(batches, epochs=passes, shuffle=False, verbose=0)
-        return model.predict(clip_batches(X, Y, test), verbose=0)
+        # One long epoch, since to begin one takes as long as several batches.
+        rows = np.resize(train, steps * batch_size) if steps else train
+        batches = clip_batches(X, Y, rows, **settings)
+        model.fit(batches, epochs=1 if steps else epochs, shuffle=False, verbose=0)
+        answers = [model.predict(clip_batches(X, Y, test), verbose=0)]
+        if view:
+            changed = clip_batches(X, Y, test, augment=view)
+            answers += [model.predict(changed, verbose=0) for _ in range(n_views)]
+        return np.mean(answers, axis=0)
 
     return fit_predict
 

@@ -81,8 +81,8 @@ def clip_batches(X, Y, rows, *, batch_size=64, seed=None, augment=None):
     seed : int, optional
         Draws another order of the clips for each epoch; None keeps the order of ``rows``.
     augment : callable, optional
-        ``augment(X, Y, rng)`` changes each batch of a training part, every epoch anew; such as
-        `ser_utils.augmentation.new_voices`.
+        ``augment(X, Y, rng)`` changes each batch, in every pass anew; `ser_utils.augmentation` has
+        `new_voices` for a training part.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def clip_batches(X, Y, rows, *, batch_size=64, seed=None, augment=None):
     class ClipBatches(import_keras().utils.PyDataset):
         def __init__(self):
             super().__init__()
-            self.rng = None if seed is None else np.random.default_rng(seed)
+            self.rng = np.random.default_rng(seed or 0)
             self.order = np.asarray(rows)
             self.on_epoch_end()
 
@@ -110,7 +110,7 @@ def clip_batches(X, Y, rows, *, batch_size=64, seed=None, augment=None):
             return augment(X[batch], Y[batch], self.rng) if augment else (X[batch], Y[batch])
 
         def on_epoch_end(self):
-            if self.rng is not None:
+            if seed is not None:
                 self.order = self.rng.permutation(self.order)
 
     return ClipBatches()
