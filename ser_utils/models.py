@@ -175,6 +175,7 @@ def build_crnn(
     views=("clip", "training"),
     width=128,
     units=64,
+    masked=0.1,
     dropout=0.3,
     steps=CRNN_STEPS,
 ):
@@ -193,6 +194,9 @@ def build_crnn(
         What they are normalised by, one view beside the other.
     width, units : int
         Filters of each convolution, and size of the LSTM's state in each direction.
+    masked : float
+        Share of the coefficients, and of the frames, that are hidden in training, 0 to 1: the idea
+        of SpecAugment (Park et al., 2019), after the normalisation instead of before it.
     dropout : float
         Share of the values set to zero in training after each part, 0 to 1.
     steps : int
@@ -227,6 +231,8 @@ def build_crnn(
     seen = {"clip": (frames - mean) / ops.sqrt(variance + 1e-3)}
     seen["training"] = layers.BatchNormalization()(frames, mask=ops.squeeze(real, 2))
     x = ops.concatenate([seen[view] for view in views], axis=2) * real
+    x = layers.SpatialDropout1D(masked)(x)
+    x = layers.Dropout(masked, noise_shape=(None, None, 1))(x)
 
     for _ in range(2):
         x = layers.ZeroPadding1D(2)(x)  # "same" would depend on how far a clip is filled up

@@ -61,7 +61,7 @@ def export_phone(recognizer, path, *, precision="float32"):
     Raises
     ------
     ValueError
-        If ``precision`` is none of the three.
+        If ``precision`` is none of the three, or the features are not MFCCs of the whole clip.
 
     Notes
     -----
@@ -69,6 +69,8 @@ def export_phone(recognizer, path, *, precision="float32"):
     """
     if precision not in ("float32", "float16", "int8"):
         raise ValueError(f'precision={precision!r} is unknown; use "float32", "float16" or "int8".')
+    if recognizer.config.kinds != ("mfcc",) or recognizer.config.trim:
+        raise ValueError("A phone computes untrimmed MFCCs only; train on kinds=('mfcc',).")
     keras = import_keras()
     import tensorflow as tf
 

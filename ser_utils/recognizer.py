@@ -105,7 +105,7 @@ class EmotionRecognizer:
     Parameters
     ----------
     model : keras.Model
-        Takes frames of MFCCs ``(None, n_mfcc)``, normalises them itself and ends in a softmax.
+        Takes frames of features ``(None, n_features)``, normalises them itself and ends in a softmax.
     emotions : sequence of str
         Names of its outputs, in their order.
     config : FeatureConfig, optional
@@ -165,7 +165,7 @@ class EmotionRecognizer:
             If one is empty, not mono or not finite.
         """
         most = int(self.config.duration * self.config.sr)
-        shape = 1 + most // self.config.hop_length, self.config.n_mfcc
+        shape = 1 + most // self.config.hop_length, self.config.n_features
         answers = []
         for i in range(0, len(waves), BATCH):
             batch = waves[i : i + BATCH]
