@@ -115,7 +115,8 @@ def network_model(
         answers = [model.predict(clip_batches(X, Y, test), verbose=0)]
         if view:
             changed = clip_batches(X, Y, test, augment=view)
-            answers += [model.predict(changed, verbose=0) for _ in range(n_views)]
+            for changed.passes in range(n_views):  # each pass draws other changes
+                answers.append(model.predict(changed, verbose=0))
         return np.mean(answers, axis=0)
 
     return fit_predict

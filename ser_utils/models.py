@@ -95,11 +95,12 @@ def clip_batches(X, Y, rows, *, batch_size=64, seed=None, augment=None):
     Notebook: 04_lstm_train.
     """
 
+    rng = np.random.default_rng(seed)
+
     class ClipBatches(import_keras().utils.PyDataset):
         def __init__(self):
             super().__init__()
-            self.rng = np.random.default_rng(seed or 0)
-            self.order = np.asarray(rows)
+            self.passes, self.order = 0, np.asarray(rows)
             self.on_epoch_end()
 
         def __len__(self):
@@ -107,11 +108,15 @@ def clip_batches(X, Y, rows, *, batch_size=64, seed=None, augment=None):
 
         def __getitem__(self, i):
             batch = self.order[i * batch_size : (i + 1) * batch_size]
-            return augment(X[batch], Y[batch], self.rng) if augment else (X[batch], Y[batch])
+            if augment is None:
+                return X[batch], Y[batch]
+            # Keras reads ahead: what a batch draws must not hang on how often one was read.
+            return augment(X[batch], Y[batch], np.random.default_rng([seed or 0, self.passes, i]))
 
         def on_epoch_end(self):
+            self.passes += 1
             if seed is not None:
-                self.order = self.rng.permutation(self.order)
+                self.order = rng.permutation(self.order)
 
     return ClipBatches()
 

@@ -105,7 +105,7 @@ class EmotionRecognizer:
     Parameters
     ----------
     model : keras.Model
-        Takes frames of features ``(None, n_features)``, normalises them itself and ends in a softmax.
+        Takes frames of features ``(None, n_features)``, normalises them, ends in a softmax.
     emotions : sequence of str
         Names of its outputs, in their order.
     config : FeatureConfig, optional

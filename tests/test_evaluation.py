@@ -236,6 +236,31 @@ def test_a_network_repeats_itself_bit_for_bit(clips, X):
     assert not first.equals(evaluate_protocols(clips, models, protocols=["random"], seeds=[1]))
 
 
+def test_steps_count_batches_and_views_are_averaged(clips, X):
+    Y = np.eye(3)[np.unique(clips["emotion"], return_inverse=True)[1]]
+    built, seen = [], []
+
+    def build(train):
+        built.append(build_lstm((4, 1), 3, units=4))
+        return built[-1]
+
+    def view(X, Y, rng):
+        seen.append(len(X))
+        return X + 5, Y
+
+    train, test = np.arange(0, 60, 2), np.arange(1, 60, 2)
+    options = {"steps": 7, "batch_size": 8}
+    plain = network_model(build, X[..., None], Y, **options)(train, test, None, 0)
+    assert built[-1].optimizer.iterations == 7
+    viewed = network_model(build, X[..., None], Y, view=view, n_views=3, **options)
+    mean = viewed(train, test, None, 0)
+    other = built[-1].predict(X[test][..., None] + 5, verbose=0)
+    np.testing.assert_allclose(mean, (plain + 3 * other) / 4, atol=1e-5)
+    assert sum(seen) >= 3 * len(test)
+    again = network_model(build, X[..., None], Y, view=view, n_views=3, **options)
+    np.testing.assert_array_equal(again(train, test, None, 0), mean)
+
+
 def made_up(right, protocol="unseen words", model="m"):
     """Predictions of 10 words x 2 emotions; ``right[word]`` of the two are right."""
     rows = []

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy
 
 from ser_utils import build_lstm, clip_batches, import_keras, set_seed
+from ser_utils.models import build_crnn
 
 keras = import_keras()
 
@@ -140,3 +142,74 @@ def test_training_never_reads_more_than_a_batch(frames):
     held_out = clip_batches(X, LABELS, np.arange(16, 20), batch_size=4)
     model.fit(batches, validation_data=held_out, epochs=2, shuffle=False, verbose=0)
     assert X.most == 4
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    """20 log-mel spectra of 40 frames, each filled up with 11 frames of zeros."""
+    X = np.random.default_rng(0).normal(-40, 10, (20, 40, 16)).astype(np.float32)
+    return np.pad(X, ((0, 0), (0, 11), (0, 0)))
+
+
+@pytest.fixture(scope="module")
+def crnn(spectra):
+    set_seed(0)
+    model = build_crnn(16, 3, n_mfcc=8, width=8, units=4, steps=4)
+    Y = np.eye(3, dtype=np.float32)[np.arange(20) % 3]
+    model.fit(spectra, Y, verbose=0)  # so that its normalisation has seen something
+    return model
+
+
+def test_filling_changes_nothing_for_the_network_for_new_voices(crnn, spectra):
+    short = crnn.predict(spectra[:, :40], verbose=0)
+    for n in (1, 2, 3, 50):  # each of the halvings of the frames has its own rest
+        padded = np.pad(spectra[:, :40], ((0, 0), (0, n), (0, 0)))
+        np.testing.assert_allclose(crnn.predict(padded, verbose=0), short, atol=1e-5)
+
+
+def test_its_first_layer_makes_mfccs(crnn, spectra):
+    mfcc = keras.Model(crnn.input, crnn.get_layer("mfcc").output).predict(spectra, verbose=0)
+    expected = scipy.fft.dct(spectra, norm="ortho")[..., :8]
+    np.testing.assert_allclose(mfcc, expected, rtol=1e-4, atol=1e-3)
+    assert not crnn.get_layer("mfcc").trainable
+
+
+def test_the_view_by_clip_does_not_hear_level_and_tilt(spectra):
+    change = (6 + np.linspace(-4, 4, 16, dtype=np.float32)) * (spectra != 0)
+    differ = {}
+    for views in (("clip",), ("clip", "training")):
+        set_seed(0)
+        model = build_crnn(16, 3, n_mfcc=8, width=8, units=4, views=views)
+        answers = (model.predict(X, verbose=0) for X in (spectra, spectra + change))
+        differ[views] = np.abs(np.subtract(*answers)).max()
+    assert differ["clip",] < 1e-4 < differ["clip", "training"]
+
+
+def test_attention_is_on_frames_that_are_there(crnn, spectra):
+    weights = keras.Model(crnn.input, crnn.get_layer("attention").output).predict(
+        spectra, verbose=0
+    )
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-5)
+    assert np.all(weights[:, :10] > 0)  # 40 frames are 10 fours
+    assert np.all(weights[:, 10:] == 0)
+
+
+def test_the_network_for_new_voices_is_saved_whole(crnn, spectra, tmp_path):
+    crnn.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    answers = (model.predict(spectra, verbose=0) for model in (loaded, crnn))
+    np.testing.assert_allclose(*answers, atol=1e-6)
+
+
+def test_batches_are_augmented_anew_in_every_pass(frames):
+    Y = np.eye(3)[np.arange(20) % 3]
+    louder = lambda X, Y, rng: (X + rng.uniform(), Y)  # noqa: E731
+    batches = clip_batches(frames, Y, np.arange(8), batch_size=4, augment=louder)
+    first, ahead = batches[0][0], batches[0][0]
+    np.testing.assert_array_equal(first, ahead)  # Keras may read a batch twice
+    batches.on_epoch_end()
+    second = batches[0][0]
+    assert not np.allclose(first, second)
+    np.testing.assert_allclose(np.ptp(first - frames[:4]), 0, atol=1e-5)
+    again = clip_batches(frames, Y, np.arange(8), batch_size=4, augment=louder)
+    np.testing.assert_array_equal(again[0][0], first)
