@@ -36,6 +36,7 @@ from ser_utils.evaluation import protocol_splits
 
 RECORD = Path(__file__).with_name("imbalance.csv")
 FIT = ["corpus", "protocol", "fold", "seed", "rare", "method"]
+EPOCHS = 40
 METHODS = ("as it is", "class weights", "oversampling", "augmentation", "focal loss")
 
 
@@ -60,9 +61,9 @@ def network(loss, n_features, n_classes):
     )
     if loss == "focal":
         loss = keras.losses.CategoricalFocalCrossentropy(alpha=1, gamma=2)
-    model.compile(optimizer="adam", loss=loss, weighted_metrics=[])
+    model.compile(optimizer="adam", loss=loss, weighted_metrics=[], steps_per_execution=10)
     model.optimizer.build(model.trainable_variables)
-    return model, [np.array(v) for v in model.optimizer.variables]
+    return model, [v.numpy() for v in model.optimizer.variables]
 
 
 def start_again(model, optimizer_state, seed):
@@ -83,18 +84,19 @@ def fit_predict(method, X, S, classes, train, test, rare, seed):
         extra = rng.choice(there, np.bincount(classes[train]).max() - len(there))
         more = warp_voices(X[extra], rng) if method == "augmentation" else X[extra]
         rows, origin = np.vstack([S[train], describe(more)]), np.r_[train, extra]
-    n_classes = classes.max() + 1
+    n_classes = int(classes.max()) + 1
     scaler, weights = StandardScaler().fit(rows), np.ones(len(origin))
     if method == "class weights":
         weights = (len(train) / (n_classes * np.bincount(classes[train])))[classes[train]]
     loss = "focal" if method == "focal loss" else "categorical_crossentropy"
     model, state = network(loss, S.shape[1], n_classes)
     start_again(model, state, seed)
-    Y = np.eye(n_classes, dtype=np.float32)[classes[origin]]
-    model.fit(
-        scaler.transform(rows), Y, sample_weight=weights, epochs=40, batch_size=128, verbose=0
-    )
-    return model.predict(scaler.transform(S[test]), batch_size=1024, verbose=0).argmax(axis=1)
+    draw = np.random.default_rng(seed)
+    order = np.concatenate([draw.permutation(len(rows)) for _ in range(EPOCHS)])  # one long epoch
+    rows, Y = scaler.transform(rows), np.eye(n_classes, dtype=np.float32)[classes[origin]]
+    settings = {"sample_weight": weights[order], "batch_size": 256, "shuffle": False}
+    model.fit(rows[order], Y[order], **settings, verbose=0)
+    return np.argmax(model(scaler.transform(S[test]).astype(np.float32)), axis=1)
 
 
 def make_rare(train, classes, rare, seed):
@@ -135,8 +137,8 @@ def main():
         done = set(table[FIT].itertuples(index=False, name=None))
     jobs = [
         (protocol, fold, seed, rare, method, split)
-        for protocol in arguments.protocols
         for seed in range(arguments.seeds)
+        for protocol in arguments.protocols
         for fold, *split in protocol_splits(clips, protocol, seed=seed)
         for rare in range(len(emotions))
         for method in METHODS
