@@ -3,7 +3,7 @@
 All of them take a batch of clips as `ser_utils.extract_corpus` returns them with
 ``kinds=("mel",)``, in dB, filled up with zeros, and draw from a generator that is handed over:
 the same seed makes the same clips. They are for training parts only. What works on waveforms
-(noise, pitch, reverberation) is in audiomentations, which notebook 07_augment listens to.
+(noise, pitch, reverberation) is a few lines of librosa and SciPy in notebook 07_augment.
 
 Notebook: 07_augment.
 """
