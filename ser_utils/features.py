@@ -28,7 +28,7 @@ KINDS = {  # columns of each kind of features, or the setting that tells them
     **{"mel": "n_mels", "chroma": 12, "energy": 1, "pitch": 2, "shape": 4},
 }
 PITCH_RANGE = 65, 600  # Hz, from a low man to a frightened woman
-CACHE_VERSION = 3  # raise it when the same settings would give other figures
+CACHE_VERSION = 2  # raise it when the same settings would give other figures
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,6 @@ def _pitch(y, n_frames, config):
         hop_length=config.hop_length,
         resolution=0.25,  # a quarter of a semitone, and few thresholds: four times faster
         n_thresholds=20,
-        max_transition_rate=20,  # octaves a second; by default it jumps to a third harmonic
     )
     middle = np.median(f0[voiced]) if voiced.any() else 1.0
     semitones = 12 * np.log2(np.where(voiced, f0, middle) / middle)

@@ -28,7 +28,6 @@ from ser_utils import (
     scan_corpus,
 )
 from ser_utils import features as features_module
-from ser_utils.demo_corpus import SAMPLE_RATE, synthesize
 from ser_utils.features import KINDS, normalize
 
 
@@ -435,13 +434,6 @@ def test_where_there_is_no_voice_pitch_is_zero():
     pitch = of_kind("pitch", np.concatenate([buzz(np.full(SR, 220.0)), np.zeros(SR)]))
     np.testing.assert_array_equal(pitch[75:, 0], 0)
     assert not of_kind("pitch", np.zeros(SR))[:, 0].any()
-
-
-def test_pitch_follows_a_fast_fall_and_takes_no_harmonic_for_it(project):
-    y = synthesize("boat", "angry", "SA")
-    y = librosa.resample(y, orig_sr=SAMPLE_RATE, target_sr=SR)
-    semitones = of_kind("pitch", y)[:, 0]
-    assert semitones.max() < 6  # its third harmonic is 19 semitones above
 
 
 def test_chroma_forgets_the_octave():
