@@ -418,6 +418,10 @@ def test_the_energy_is_a_level_in_decibels():
     assert of_kind("energy", sine)[5:-5].mean() == pytest.approx(-7.27, abs=0.05)
     change = of_kind("energy", sine / 2) - of_kind("energy", sine)
     np.testing.assert_allclose(change, -6.02, atol=0.01)
+    quieter = of_kind("energy", np.concatenate([sine, sine / 1000]))
+    assert quieter[90] - quieter[30] == pytest.approx(
+        -60, abs=0.1
+    )  # no floor under the loudest frame
 
 
 def test_pitch_counts_semitones_from_the_median_of_the_clip():
