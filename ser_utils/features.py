@@ -54,7 +54,7 @@ class FeatureConfig:
         - ``"delta"``, ``"delta2"``: how fast the MFCCs change (a frame), and that change changes
         - ``"mel"``: energy in the mel bands (dB, at most 80 below the loudest), ``n_mels`` columns
         - ``"chroma"``: share of each of the 12 notes of the octave, 0 to 1
-        - ``"energy"``: root mean square (dB, 0 is full scale)
+        - ``"energy"``: root mean square of the windowed frame (dB; a sine at full scale has -7.3)
         - ``"pitch"``: F0 in semitones from the clip's own median, 0 where there is none; and how
           probable it is that there is one, 0 to 1 (pYIN, Mauch and Dixon, 2014)
         - ``"shape"``: centroid, bandwidth, roll-off (kHz) and flatness (0 to 1) of the spectrum

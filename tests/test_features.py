@@ -10,6 +10,7 @@ import joblib
 import librosa
 import numpy as np
 import pytest
+import scipy
 import soundfile as sf
 from corpora import SR, write_clip, write_folders, write_tess
 from hypothesis import given, settings
@@ -27,6 +28,7 @@ from ser_utils import (
     scan_corpus,
 )
 from ser_utils import features as features_module
+from ser_utils.features import KINDS, normalize
 
 
 @pytest.fixture
@@ -341,3 +343,143 @@ def test_real_clips_give_the_figures_of_public_notebooks(real_corpus, project):
         expected.append(np.mean(librosa.feature.mfcc(y=y, sr=sr, n_mfcc=40).T, axis=0))
     X = extract_corpus(clips, config=REFERENCE_CONFIG, n_jobs=1).X
     np.testing.assert_allclose(X, expected, atol=1e-3)
+
+
+def of_kind(kind, y, **settings):
+    return extract_features(y, config=FeatureConfig(kinds=(kind,), **settings))
+
+
+def buzz(hertz, sr=SR):
+    """A voice, as far as pitch is concerned: harmonics of F0 (in Hz, one value a sample)."""
+    phase = 2 * np.pi * np.cumsum(hertz) / sr
+    return sum(np.sin(k * phase) / k for k in range(1, 9)).astype(np.float32) / 4
+
+
+@pytest.mark.parametrize("n_samples", [1, 100, SR])
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_has_its_columns_in_each_layout(kind, n_samples):
+    config = FeatureConfig(kinds=(kind,), n_mfcc=13, n_mels=40)
+    sequence = extract_features(noise(n_samples), config=config)
+    assert sequence.shape == (1 + n_samples // 256, config.n_features)
+    assert sequence.dtype == np.float32
+    assert np.isfinite(sequence).all()
+    average = of_kind(kind, noise(n_samples), n_mfcc=13, n_mels=40, time_average=True)
+    np.testing.assert_allclose(average, sequence.mean(axis=0), rtol=1e-4, atol=1e-4)
+    small = {"n_fft": 400, "hop_length": 160, "sr": 8000}
+    assert len(of_kind(kind, noise(n_samples), **small)) == 1 + n_samples // 160
+
+
+def test_kinds_stand_beside_each_other_in_the_order_asked_for():
+    kinds = ("shape", "mfcc", "pitch")
+    together = extract_features(noise(), config=FeatureConfig(kinds=list(kinds)))
+    np.testing.assert_array_equal(together, np.hstack([of_kind(kind, noise()) for kind in kinds]))
+    assert FeatureConfig(kinds=list(kinds)) == FeatureConfig(kinds=kinds)  # as JSON gives it back
+
+
+@pytest.mark.parametrize("kinds", [(), ("mfcc", "formants")])
+def test_an_unknown_kind_is_named_with_those_there_are(kinds):
+    with pytest.raises(ValueError, match=r"kinds=.*must name some of mfcc, delta,.* shape"):
+        FeatureConfig(kinds=kinds)
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_all_kinds_come_back_from_the_cache(project, monkeypatch, average):
+    clips = scan_corpus(write_folders(project / "corpus", clips=1))
+    config = FeatureConfig(kinds=tuple(KINDS), time_average=average)
+    first = extract_corpus(clips, config=config, n_jobs=1)
+    mfcc = extract_corpus(clips, config=FeatureConfig(time_average=average), n_jobs=1)
+    monkeypatch.setattr(features_module, "map_clips", no_work)
+    again = extract_corpus(clips, config=config, n_jobs=1)
+    assert first.X.shape[-1] == config.n_features == 203
+    np.testing.assert_array_equal(again.X, first.X)
+    np.testing.assert_array_equal(first.X[..., :40], mfcc.X)
+    y, _ = load_audio(clips["path"].iloc[0])
+    np.testing.assert_array_equal(first.X[0], extract_features(y, config=config))
+
+
+@pytest.mark.parametrize(("kind", "order"), [("delta", 1), ("delta2", 2)])
+def test_deltas_are_slopes_of_parabolas_over_nine_frames(kind, order):
+    mfcc = extract_features(noise()).astype(float)
+    t = np.arange(-4, 5)
+    for frame in (4, 30, len(mfcc) - 5):
+        fitted = np.polyfit(t, mfcc[frame - 4 : frame + 5], order)[0] * order
+        np.testing.assert_allclose(of_kind(kind, noise())[frame], fitted, atol=1e-3)
+
+
+def test_mel_bands_are_what_mfccs_are_made_of():
+    mel = of_kind("mel", noise())
+    assert mel.max() - mel.min() <= 80
+    mfcc = scipy.fft.dct(mel, norm="ortho")[:, :40]
+    np.testing.assert_allclose(mfcc, extract_features(noise()), atol=1e-2)
+
+
+def test_the_energy_is_a_level_in_decibels():
+    sine = np.sin(2 * np.pi * 1000 * np.arange(SR) / SR)
+    assert of_kind("energy", sine)[5:-5].mean() == pytest.approx(-7.27, abs=0.05)
+    change = of_kind("energy", sine / 2) - of_kind("energy", sine)
+    np.testing.assert_allclose(change, -6.02, atol=0.01)
+    quieter = of_kind("energy", np.concatenate([sine, sine / 1000]))
+    assert quieter[90] - quieter[30] == pytest.approx(
+        -60, abs=0.1
+    )  # no floor under the loudest frame
+
+
+def test_pitch_counts_semitones_from_the_median_of_the_clip():
+    f0 = np.repeat([150.0, 200.0, 300.0], [SR, SR, SR // 2])
+    semitones, voiced = of_kind("pitch", buzz(f0)).T
+    places = semitones[30], semitones[90], semitones[140]  # half a second, 1.4 s, 2.2 s
+    np.testing.assert_allclose(places, 12 * np.log2([150 / 200, 1, 300 / 200]), atol=0.3)
+    higher, _ = of_kind("pitch", buzz(f0 * 1.3)).T
+    assert np.median(np.abs(higher - semitones)) < 0.3
+    assert voiced[30] > 5 * of_kind("pitch", noise())[:, 1].mean()
+
+
+def test_where_there_is_no_voice_pitch_is_zero():
+    pitch = of_kind("pitch", np.concatenate([buzz(np.full(SR, 220.0)), np.zeros(SR)]))
+    np.testing.assert_array_equal(pitch[75:, 0], 0)
+    assert not of_kind("pitch", np.zeros(SR))[:, 0].any()
+
+
+def test_chroma_forgets_the_octave():
+    time = np.arange(SR) / SR
+    for hertz in (440, 880):
+        chroma = of_kind("chroma", np.sin(2 * np.pi * hertz * time), n_fft=2048)
+        assert (chroma[5:-5].argmax(axis=1) == 9).all()  # C is 0, so A is 9
+        assert chroma.max() <= 1
+
+
+def test_the_shape_tells_bright_from_dull_and_tone_from_noise():
+    tone = np.sin(2 * np.pi * 2000 * np.arange(SR) / SR)
+    centroid, bandwidth, rolloff, flatness = of_kind("shape", tone)[5:-5].mean(axis=0)
+    assert (centroid, rolloff) == pytest.approx((2, 2), abs=0.05)  # kHz
+    hiss = of_kind("shape", noise()).mean(axis=0)
+    assert hiss[0] == pytest.approx(4, abs=0.2)  # the middle of 0 to 8 kHz
+    assert hiss[1] > 20 * bandwidth
+    assert 1 >= hiss[3] > 0.3 > flatness
+    np.testing.assert_allclose(of_kind("shape", noise() / 2), of_kind("shape", noise()), atol=1e-3)
+
+
+def test_normalising_brings_each_group_to_mean_0_and_deviation_1():
+    rng = np.random.default_rng(0)
+    n_frames, groups = np.array([5, 9, 7, 9]), np.array(["a", "b", "a", "b"])
+    X = rng.normal([3, -100], [2, 0.1], (4, 9, 2)).astype(np.float32) + 10 * (groups == "b")[
+        :, None, None
+    ].astype(np.float32)
+    for x, n in zip(X, n_frames, strict=True):
+        x[n:] = 0
+    normed = normalize(X, n_frames, groups)
+    for group in "ab":
+        rows = np.flatnonzero(groups == group)
+        frames = np.vstack([normed[i, : n_frames[i]] for i in rows])
+        np.testing.assert_allclose(frames.mean(axis=0), 0, atol=1e-3)
+        np.testing.assert_allclose(frames.std(axis=0), 1, atol=1e-2)
+    assert not any(x[n:].any() for x, n in zip(normed, n_frames, strict=True))
+    by_clip = normalize(X, n_frames, np.arange(4))
+    assert (
+        np.abs(by_clip[0, :5].mean(axis=0)).max() < 1e-3 < np.abs(normed[0, :5].mean(axis=0)).min()
+    )
+
+
+def test_a_feature_that_never_changes_is_normalised_to_zero():
+    X = np.full((2, 3, 1), 7, dtype=np.float32)
+    assert not normalize(X, np.array([3, 3]), np.zeros(2)).any()
