@@ -43,14 +43,6 @@ RECORD = Path(__file__).with_suffix(".csv")
 KEY = ["corpus", "target", "features", "summary", "normalisation", "protocol"]
 
 
-class ColumnForEachClass(SVC):
-    """An SVC whose decisions have two columns for two classes, too: TESS has two speakers."""
-
-    def decision_function(self, X):
-        scores = super().decision_function(X)
-        return scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
-
-
 def summarise(X, n_frames, parts):
     """Means and deviations of each column over equal parts of each clip's real frames."""
     rows = []
@@ -105,7 +97,7 @@ def main():
     known = clips["speaker"].notna().all()
     groups = {"clip": np.arange(len(clips)), "speaker": clips["speaker"].to_numpy()}
     made, table = None, None
-    svm = search(ColumnForEachClass(), columnforeachclass__C=[1, 10, 100])
+    svm = search(SVC(), svc__C=[1, 10, 100])
     for summary, normalisation, features, target, protocol in jobs(short, known):
         key = (corpus, target, features, summary, normalisation, protocol)
         if key in done:

@@ -65,7 +65,10 @@ def classical_model(search, X, labels):
         if hasattr(fitted, "predict_proba"):
             scores = fitted.predict_proba(X[test])
         else:
-            scores = scipy.special.softmax(fitted.decision_function(X[test]), axis=1)
+            scores = fitted.decision_function(X[test])
+            if scores.ndim == 1:  # of two classes scikit-learn gives one column
+                scores = np.stack([-scores, scores], axis=1)
+            scores = scipy.special.softmax(scores, axis=1)
         probabilities = np.zeros((len(test), len(emotions)))
         probabilities[:, np.searchsorted(emotions, known)] = scores
         return probabilities

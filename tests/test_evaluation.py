@@ -7,6 +7,7 @@ from corpora import write_folders, write_tess
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.svm import SVC
 
 from ser_utils import build_lstm, evaluation, scan_corpus
 from ser_utils.evaluation import (
@@ -225,6 +226,18 @@ def test_folds_in_parallel_give_the_same(clips, X):
     models = {"logistic": logistic(X, clips)}
     alone, together = (evaluate_protocols(clips, models, n_jobs=n) for n in (1, 2))
     pd.testing.assert_frame_equal(alone, together)
+
+
+def test_an_svm_tells_two_emotions_apart(clips, X):
+    two = (clips["emotion"] != "sad").to_numpy()
+    search = GridSearchCV(SVC(), {"C": [1]}, cv=GroupKFold(3))
+    part = clips[two].reset_index(drop=True)
+    model = classical_model(search, X[two], part["emotion"].to_numpy(str))
+    table = evaluate_protocols(part, {"svm": model}, protocols=["random"])
+    assert accuracy_score(table["truth"], table["prediction"]) > 0.8
+    chances = table.filter(like="p_")
+    np.testing.assert_allclose(chances.sum(axis=1), 1, atol=1e-3)
+    assert (chances.idxmax(axis=1).str.removeprefix("p_") == table["prediction"]).all()
 
 
 def test_a_network_repeats_itself_bit_for_bit(clips, X):
