@@ -16,7 +16,7 @@ from .models import import_keras, quiet
 
 
 def _front_end(config):
-    """Make the layer that turns samples into MFCCs, of operations that a phone has.
+    """Make the layer that turns samples into MFCCs or log-mels, of operations that a phone has.
 
     The spectrum is a convolution of the samples with windowed cosines and sines, in steps of one
     hop; mel bands and cosine transform are products with matrices.
@@ -35,7 +35,10 @@ def _front_end(config):
             power = ops.matmul(real**2 + imaginary**2, filters.T)
             decibels = ops.log(ops.maximum(power, 1e-10)) * (10 / np.log(10))
             loudest = ops.max(decibels, axis=(1, 2), keepdims=True)
-            return ops.matmul(ops.maximum(decibels, loudest - 80), cosines[:, : config.n_mfcc])
+            decibels = ops.maximum(decibels, loudest - 80)
+            if config.kinds == ("mel",):
+                return decibels
+            return ops.matmul(decibels, cosines[:, : config.n_mfcc])
 
     return FrontEnd()
 
@@ -61,7 +64,8 @@ def export_phone(recognizer, path, *, precision="float32"):
     Raises
     ------
     ValueError
-        If ``precision`` is none of the three, or the features are not MFCCs of the whole clip.
+        If ``precision`` is none of the three, or the features are neither MFCCs nor log-mel spectra
+        of the whole clip.
 
     Notes
     -----
@@ -69,17 +73,16 @@ def export_phone(recognizer, path, *, precision="float32"):
     """
     if precision not in ("float32", "float16", "int8"):
         raise ValueError(f'precision={precision!r} is unknown; use "float32", "float16" or "int8".')
-    if recognizer.config.kinds != ("mfcc",) or recognizer.config.trim:
-        raise ValueError("A phone computes untrimmed MFCCs only; train on kinds=('mfcc',).")
+    config = recognizer.config
+    if config.kinds not in (("mfcc",), ("mel",)) or config.trim:
+        settings = f"kinds={config.kinds} and trim={config.trim} do not work on a phone"
+        raise ValueError(f'{settings}; use kinds=("mfcc",) or ("mel",), and trim=None.')
     keras = import_keras()
     import tensorflow as tf
 
-    shape = (1, int(recognizer.config.duration * recognizer.config.sr))
+    shape = (1, int(config.duration * config.sr))
     samples = keras.Input(batch_shape=shape)
-    outputs = _front_end(recognizer.config)(samples)
-    for layer in recognizer.model.layers:
-        if not isinstance(layer, (keras.layers.InputLayer, keras.layers.Masking)):
-            outputs = layer(outputs)
+    outputs = recognizer.model(_front_end(config)(samples))
     with tempfile.TemporaryDirectory() as folder, quiet():
         signature = [tf.TensorSpec(shape, tf.float32)]
         keras.Model(samples, outputs).export(

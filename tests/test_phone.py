@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ser_utils import load_audio, scan_corpus
+from ser_utils import EmotionRecognizer, FeatureConfig, load_audio, scan_corpus, set_seed
+from ser_utils.models import build_crnn
 from ser_utils.phone import export_phone
 
 
@@ -21,18 +22,46 @@ def ask(interpreter, y):
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
 
 
+@pytest.fixture(scope="module")
+def mel_recognizer(tiny_recognizer):
+    set_seed(0)
+    model, config = build_crnn(64, 3, width=16, units=8), FeatureConfig(kinds=("mel",))
+    names = tiny_recognizer.emotions
+    return EmotionRecognizer(model, names, config=config, about=tiny_recognizer.about)
+
+
+def waves_of(demo_corpus, step):
+    clips = scan_corpus(demo_corpus)["path"].iloc[::step]
+    return [np.resize(load_audio(clip)[0], 64000) for clip in clips]
+
+
 @pytest.mark.parametrize(("precision", "most"), [("float32", 1e-3), ("float16", 0.02)])
 def test_probabilities_agree_on_200_clips(tiny_recognizer, demo_corpus, tmp_path, precision, most):
     path = export_phone(tiny_recognizer, tmp_path / "a.tflite", precision=precision)
     interpreter = interpreter_of(path)
     shape = interpreter.get_input_details()[0]["shape"]
     assert shape.tolist() == [1, 64000]
-    clips = scan_corpus(demo_corpus)["path"].iloc[::2].tolist()[:200]
-    waves = [np.resize(load_audio(clip)[0], 64000) for clip in clips]
+    waves = waves_of(demo_corpus, 2)[:200]
     expected = tiny_recognizer.probabilities(waves)
     got = np.array([ask(interpreter, y) for y in waves])
     assert len(got) == 200
     assert np.abs(got - expected).max() < most
+
+
+def test_the_network_of_notebook_7_agrees_as_well(mel_recognizer, demo_corpus, tmp_path):
+    interpreter = interpreter_of(export_phone(mel_recognizer, tmp_path / "a.tflite"))
+    waves = waves_of(demo_corpus, 20)
+    expected = mel_recognizer.probabilities(waves)
+    assert np.ptp(expected, axis=0).max() > 0.01  # its answers do differ
+    assert np.abs([ask(interpreter, y) for y in waves] - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("settings", [{"kinds": ("chroma",)}, {"trim": 40.0}])
+def test_features_that_a_phone_does_not_have_are_refused(mel_recognizer, tmp_path, settings):
+    mel_recognizer.config, kept = FeatureConfig(**settings), mel_recognizer.config
+    with pytest.raises(ValueError, match="do not work on a phone; use kinds="):
+        export_phone(mel_recognizer, tmp_path / "a.tflite")
+    mel_recognizer.config = kept
 
 
 def test_smaller_numbers_make_a_smaller_file(tiny_recognizer, tmp_path):
