@@ -58,8 +58,8 @@ def export_phone(recognizer, path, *, precision="float32"):
     Returns
     -------
     Path
-        The file. Its input is ``(1, duration * sr)`` float32 samples, always a full window since
-        nothing is masked; its output ``(1, n_emotions)``, in the order of ``emotions``.
+        The file. Its input is ``(1, duration * sr)`` float32 samples, always a full window;
+        its output ``(1, n_emotions)``, in the order of ``emotions``.
 
     Raises
     ------
