@@ -20,13 +20,13 @@ def quiet():
     It writes its log straight to file descriptor 2, whatever the log level, so that descriptor
     points elsewhere for a while; the rest is logged as INFO.
     """
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    kept, nowhere, level = os.dup(2), os.open(os.devnull, os.O_WRONLY), logging.root.manager.disable
     os.dup2(nowhere, 2)
     logging.disable(logging.INFO)
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(level)
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
