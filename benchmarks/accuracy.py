@@ -75,6 +75,12 @@ def fit(model, protocol, seed, corpus, epochs):
     return pd.DataFrame(history).round(4).assign(epoch=np.arange(1, epochs + 1))
 
 
+def commit():
+    """Name the state of the code that a row was made by."""
+    git = ["git", "-C", str(RECORD.parent), "describe", "--always", "--dirty"]
+    return subprocess.run(git, capture_output=True, text=True).stdout.strip()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
@@ -82,9 +88,6 @@ def main():
     arguments = parser.parse_args()
     corpus = drop_flagged(scan_corpus(data_dir()))
     name = corpus["corpus"].iloc[0]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
     fits = [
         (model, "random", seed)
         for seed in range(arguments.seeds)
@@ -97,7 +100,7 @@ def main():
             continue
         rows = fit(model, protocol, seed, corpus, arguments.epochs)
         rows[FIT] = key
-        rows["date"], rows["commit"] = datetime.date.today(), commit
+        rows["date"], rows["commit"] = datetime.date.today(), commit()
         rows = rows[[*FIT, *rows.columns.drop(FIT)]]
         rows.to_csv(RECORD, mode="a", header=not RECORD.exists(), index=False)
         print(*key, f"{rows['val_accuracy'].iloc[-1]:.4f}", flush=True)

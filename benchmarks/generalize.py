@@ -14,13 +14,13 @@ corpus and "unseen speaker" as protocol are all the looks that were taken at its
 
 import argparse
 import datetime
-import subprocess
 import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from accuracy import commit
 
 from ser_utils import (
     data_dir,
@@ -80,12 +80,6 @@ def make_model(recipe, X, Y):
     return network_model(lambda train: build(), X, Y, batch_size=32, **fitting)
 
 
-def commit():
-    """Name the state of the code."""
-    git = ["git", "-C", str(RECORD.parent), "describe", "--always", "--dirty"]
-    return subprocess.run(git, capture_output=True, text=True).stdout.strip()
-
-
 def only(clips, corpus):
     """Clips of one of the corpora, its speakers named as if it were alone."""
     part = clips[clips["corpus"] == corpus].reset_index(drop=True)
@@ -141,9 +135,7 @@ def score(clips, tested):
     scores.insert(0, "corpora", both[0])
     scores.insert(1, "tested", tested)
     scores.insert(2, "recipe", both[1])
-    scores["seeds"] = seeds.loc[
-        scores.set_index(["corpora", "recipe", "protocol"]).index
-    ].to_numpy()
+    scores["seeds"] = seeds.loc[scores.set_index(fits).index].to_numpy()
     file = RECORD.with_name("generalize_scores.csv")
     if file.exists():
         older = pd.read_csv(file)

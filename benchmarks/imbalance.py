@@ -14,13 +14,14 @@ emotion alone, whatever sounds like another voice was taken for the rare emotion
 
 import argparse
 import datetime
-import subprocess
 import time
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from accuracy import commit
+from protocols import mean_and_deviation
 from sklearn.metrics import precision_score, recall_score
 from sklearn.preprocessing import StandardScaler
 
@@ -33,7 +34,7 @@ from ser_utils import (
     scan_corpus,
     set_seed,
 )
-from ser_utils.augmentation import warp_voices
+from ser_utils.augmentation import count_frames, warp_voices
 from ser_utils.evaluation import protocol_splits
 
 RECORD = Path(__file__).with_name("imbalance.csv")
@@ -51,8 +52,7 @@ METHODS = (
 
 def describe(X):
     """Mean and deviation of each band over the frames that are not filling."""
-    spoken = [x[x.any(axis=1)] for x in X]
-    return np.array([np.r_[x.mean(axis=0), x.std(axis=0)] for x in spoken])
+    return mean_and_deviation(X, count_frames(X))
 
 
 @lru_cache
@@ -140,9 +140,6 @@ def main():
     X, _, clips, _ = extract_corpus(corpus, config=FeatureConfig(kinds=("mel",)))
     emotions, classes = np.unique(clips["emotion"].to_numpy(str), return_inverse=True)
     S, name = describe(X), clips["corpus"].iloc[0]
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
     done = set()
     if RECORD.exists():
         table = pd.read_csv(RECORD, dtype={"fold": str})
@@ -164,7 +161,7 @@ def main():
         answers = fit_predict(method, X, S, classes, fewer, test, rare, seed)
         row = dict(zip(FIT, key, strict=True)) | score(classes[test], answers, rare)
         row["seconds"] = round(time.perf_counter() - start, 2)
-        row["date"], row["commit"] = datetime.date.today(), commit
+        row["date"], row["commit"] = datetime.date.today(), commit()
         row = pd.DataFrame([row]).round(4)
         row.to_csv(RECORD, mode="a", header=not RECORD.exists(), index=False)
     record = pd.read_csv(RECORD)
