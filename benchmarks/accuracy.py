@@ -77,8 +77,11 @@ def fit(model, protocol, seed, corpus, epochs):
 
 def commit():
     """Name the state of the code that a row was made by."""
-    git = ["git", "-C", str(RECORD.parent), "describe", "--always", "--dirty"]
-    return subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    git = ["git", "-C", str(RECORD.parent)]
+    name = subprocess.check_output([*git, "describe", "--always"], text=True).strip()
+    # A record that has grown changes nothing: the code counts.
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ":/*.py"]).returncode
+    return f"{name}-dirty" if changed else name
 
 
 def main():
