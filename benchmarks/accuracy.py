@@ -76,12 +76,13 @@ def fit(model, protocol, seed, corpus, epochs):
 
 
 def commit():
-    """Name the state of the code that a row was made by."""
+    """Name the state of the code, once it is loaded; empty outside of a repository."""
     git = ["git", "-C", str(RECORD.parent)]
-    name = subprocess.check_output([*git, "describe", "--always"], text=True).strip()
-    # A record that has grown changes nothing: the code counts.
-    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ":/*.py"]).returncode
-    return f"{name}-dirty" if changed else name
+    named = subprocess.run([*git, "describe", "--always"], capture_output=True, text=True)
+    # A record that has grown changes nothing of what rows are made by.
+    others = [":/", ":(top,exclude)*.csv"]
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *others], capture_output=True)
+    return named.stdout.strip() + "-dirty" * (changed.returncode == 1)
 
 
 def main():
@@ -90,7 +91,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=50)
     arguments = parser.parse_args()
     corpus = drop_flagged(scan_corpus(data_dir()))
-    name = corpus["corpus"].iloc[0]
+    name, code = corpus["corpus"].iloc[0], commit()
     fits = [
         (model, "random", seed)
         for seed in range(arguments.seeds)
@@ -103,7 +104,7 @@ def main():
             continue
         rows = fit(model, protocol, seed, corpus, arguments.epochs)
         rows[FIT] = key
-        rows["date"], rows["commit"] = datetime.date.today(), commit()
+        rows["date"], rows["commit"] = datetime.date.today(), code
         rows = rows[[*FIT, *rows.columns.drop(FIT)]]
         rows.to_csv(RECORD, mode="a", header=not RECORD.exists(), index=False)
         print(*key, f"{rows['val_accuracy'].iloc[-1]:.4f}", flush=True)

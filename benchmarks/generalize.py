@@ -86,7 +86,7 @@ def only(clips, corpus):
     return part.assign(speaker=part["speaker"].str.split("/").str[-1])
 
 
-def fit_all(clips, X, tested, recipe, protocol, seed):
+def fit_all(clips, X, tested, recipe, protocol, seed, code):
     """Fit each fold that is not in the record: trained on the rest of its corpus and all others."""
     emotions, codes = np.unique(clips["emotion"], return_inverse=True)
     model = make_model(recipe, X, import_keras().utils.to_categorical(codes))
@@ -108,7 +108,7 @@ def fit_all(clips, X, tested, recipe, protocol, seed):
         right = pd.Series(answers == truth)
         letters = "".join(chr(ord("a") + answer) for answer in answers)
         figures = [f"{right.mean():.4f}", f"{right.groupby(truth).mean().mean():.4f}"]
-        row = [*keys, len(test), *figures, f"{seconds:.0f}", datetime.date.today(), commit()]
+        row = [*keys, len(test), *figures, f"{seconds:.0f}", datetime.date.today(), code]
         with RECORD.open("a", encoding="utf-8") as file:
             file.write(",".join(map(str, [*row, letters])) + "\n")
         print(*row)
@@ -151,7 +151,7 @@ def main():
     parser.add_argument("--recipes", nargs="*", default=["final"], choices=RECIPES)
     parser.add_argument("--protocols", nargs="*", default=["unseen speaker", "random"])
     arguments = parser.parse_args()
-    tested = scan_corpus(data_dir())["corpus"].iloc[0]
+    code, tested = commit(), scan_corpus(data_dir())["corpus"].iloc[0]
     roots = [data_dir(), *map(Path, arguments.others)] if arguments.others else data_dir()
     # One vocabulary for all: TESS's pleasant surprise is what RAVDESS calls surprise.
     corpus = drop_flagged(scan_corpus(roots)).replace({"emotion": {"ps": "surprise"}})
@@ -162,7 +162,7 @@ def main():
     for seed in range(arguments.seeds):  # seed by seed, so that a run broken off is of use
         for recipe in arguments.recipes:
             for protocol in arguments.protocols:
-                fit_all(clips, X, tested, recipe, protocol, seed)
+                fit_all(clips, X, tested, recipe, protocol, seed, code)
     score(clips, tested)
 
 

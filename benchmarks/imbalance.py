@@ -139,7 +139,7 @@ def main():
     corpus = drop_flagged(scan_corpus(data_dir()))
     X, _, clips, _ = extract_corpus(corpus, config=FeatureConfig(kinds=("mel",)))
     emotions, classes = np.unique(clips["emotion"].to_numpy(str), return_inverse=True)
-    S, name = describe(X), clips["corpus"].iloc[0]
+    S, name, code = describe(X), clips["corpus"].iloc[0], commit()
     done = set()
     if RECORD.exists():
         table = pd.read_csv(RECORD, dtype={"fold": str})
@@ -161,7 +161,7 @@ def main():
         answers = fit_predict(method, X, S, classes, fewer, test, rare, seed)
         row = dict(zip(FIT, key, strict=True)) | score(classes[test], answers, rare)
         row["seconds"] = round(time.perf_counter() - start, 2)
-        row["date"], row["commit"] = datetime.date.today(), commit()
+        row["date"], row["commit"] = datetime.date.today(), code
         row = pd.DataFrame([row]).round(4)
         row.to_csv(RECORD, mode="a", header=not RECORD.exists(), index=False)
     record = pd.read_csv(RECORD)
