@@ -140,15 +140,14 @@ def score(clips, tested):
         fit = {"protocol": row.protocol, "fold": row.fold, "seed": row.seed}
         tables.append(table.assign(model=f"{row.corpora}|{row.recipe}", **fit))
     answers = pd.concat(tables)
-    scores = score_protocols(pd.concat([answers, vote(answers)]))
+    fits = ["model", "protocol"]
+    answers["seeds"] = answers.groupby(fits)["seed"].transform("nunique")
+    answers = pd.concat([answers, vote(answers)])
+    scores = score_protocols(answers).join(answers.groupby(fits)["seeds"].first(), on=fits)
     both = scores.pop("model").str.split("|", expand=True)
-    fits = ["corpora", "recipe", "protocol"]
-    seeds = record[record["tested"] == tested].groupby(fits)["seed"].nunique()
     scores.insert(0, "corpora", both[0])
     scores.insert(1, "tested", tested)
     scores.insert(2, "recipe", both[1])
-    recipes = scores.assign(recipe=scores["recipe"].str.removesuffix(", voting"))
-    scores["seeds"] = seeds.loc[recipes.set_index(fits).index].to_numpy()
     file = RECORD.with_name("generalize_scores.csv")
     if file.exists():
         older = pd.read_csv(file)

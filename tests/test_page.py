@@ -168,9 +168,8 @@ def test_the_microphone_moves_the_bars_to_the_emotion(
         time.sleep(0.1)
         seen.add(tuple(browser.shares().values()))
     assert len(seen) > 3  # they move while it speaks
-    # Between two runs of the clip it is not sure; how often, hangs on when one looks.
-    named = [part for part in browser.text("summary").split(", ") if "not sure" not in part]
-    assert named[0].startswith(emotion)
+    # Most of the time; which part of the looping clip came first, a moment can still tell.
+    wait_until(lambda: browser.text("summary").startswith(emotion))
     browser.click("microphone")
     assert browser.text("microphone") == "Start the microphone"
     wait_until(lambda: not page_server.app.settings["streams"])
