@@ -23,7 +23,7 @@ lab: .venv/ready ## open the notebooks in JupyterLab
 
 serve: .venv/ready ## open a page that listens (BUNDLE=folder: another model than notebook 08's)
 	@test -n "$(BUNDLE)" -o -e output/recognizer/bundle.json || $(BIN)/python run_notebooks.py 08
-	@$(BIN)/python -m ser_utils.app --open $(if $(BUNDLE),--bundle $(BUNDLE))
+	@$(BIN)/python -m ser_utils.deploy.server --open $(if $(BUNDLE),--bundle $(BUNDLE))
 
 refresh: .venv/ready ## execute the notebooks in place on the demo corpus, for committing (N=04: one alone)
 	$(BIN)/ruff format notebooks

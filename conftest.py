@@ -12,7 +12,7 @@ REAL_DATA = os.environ.pop("SER_DATA_DIR", None)  # notebooks are compared on th
 
 def pytest_configure(config):
     if config.option.nbval:
-        from ser_utils.demo_corpus import make_demo_corpus
+        from ser_utils.corpora.demo_corpus import make_demo_corpus
 
         config.option.nbval_sanitize_with = str(ROOT / "tests" / "sanitize.cfg")
         make_demo_corpus(ROOT / "data" / "demo")
@@ -21,7 +21,7 @@ def pytest_configure(config):
 @pytest.fixture(scope="session")
 def demo_corpus():
     """Folder of the demo corpus that the notebooks read, made where it is missing."""
-    from ser_utils.demo_corpus import make_demo_corpus
+    from ser_utils.corpora.demo_corpus import make_demo_corpus
 
     return make_demo_corpus(ROOT / "data" / "demo")
 
@@ -49,7 +49,7 @@ def tiny_recognizer():
 @pytest.fixture(scope="session")
 def server(tiny_recognizer):
     """A running server with the small untrained model."""
-    from ser_utils.app import Server, build_app
+    from ser_utils.deploy.server import Server, build_app
 
     server = Server(build_app(tiny_recognizer))
     yield server

@@ -466,7 +466,7 @@ def bad(results):
 
 def main():
     from ser_utils import data_dir, output_dir
-    from ser_utils.demo_corpus import make_demo_corpus
+    from ser_utils.corpora.demo_corpus import make_demo_corpus
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=10000, help="files")

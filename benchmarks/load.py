@@ -22,7 +22,7 @@ import soundfile as sf
 import websocket
 
 from ser_utils import EmotionRecognizer, output_dir
-from ser_utils.demo_corpus import SAMPLE_RATE, synthesize
+from ser_utils.corpora.demo_corpus import SAMPLE_RATE, synthesize
 
 CLIP = np.resize(synthesize("moon", "happy", "SA"), 3 * SAMPLE_RATE)
 EVERY = 2.0  # s, between two requests of a client
@@ -117,7 +117,15 @@ def main():
     parser.add_argument("--seconds", type=int, default=60)
     options = parser.parse_args()
     measure_inference(options.bundle)
-    command = [sys.executable, "-m", "ser_utils.app", "--port", "0", "--bundle", options.bundle]
+    command = [
+        sys.executable,
+        "-m",
+        "ser_utils.deploy.server",
+        "--port",
+        "0",
+        "--bundle",
+        options.bundle,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             url = process.stdout.readline().split()[0]

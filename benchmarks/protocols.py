@@ -37,7 +37,6 @@ from ser_utils import (
     load_audio,
     scan_corpus,
 )
-from ser_utils.audio import map_clips
 from ser_utils.evaluation import (
     FIT,
     PROTOCOLS,
@@ -47,6 +46,7 @@ from ser_utils.evaluation import (
     network_model,
     score_protocols,
 )
+from ser_utils.parallel import map_clips
 
 HERE = Path(__file__).parent
 

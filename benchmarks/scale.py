@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from ser_utils import extract_corpus, output_dir, scan_corpus
-from ser_utils.demo_corpus import make_demo_corpus
+from ser_utils.corpora.demo_corpus import make_demo_corpus
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = [2_800, 28_000, 100_000]

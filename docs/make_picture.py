@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ser_utils import load_audio, scan_corpus
+from ser_utils.corpora.demo_corpus import make_demo_corpus
 from ser_utils.dataset import matched_clips
-from ser_utils.demo_corpus import make_demo_corpus
 from ser_utils.evaluation import PROTOCOLS
 from ser_utils.plotting import emotion_palette, plot_protocols
 

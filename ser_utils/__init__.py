@@ -8,9 +8,10 @@ Figures are in `ser_utils.plotting`.
 from importlib import import_module
 
 from .audio import AudioError, listen, load_audio
-from .audit import audit_corpus, drop_flagged
+from .corpora.audit import audit_corpus, drop_flagged
 from .dataset import CorpusError, data_dir, output_dir, scan_corpus
-from .features import REFERENCE_CONFIG, FeatureConfig, extract_corpus, extract_features
+from .extraction import extract_corpus
+from .features import REFERENCE_CONFIG, FeatureConfig, extract_features
 from .models import build_lstm, clip_batches, import_keras, set_seed
 
 __version__ = "0.1.0"
@@ -38,9 +39,9 @@ __all__ = [
 ]
 
 _LATER = {  # two are also run as commands, one brings an HTTP client that no worker needs
-    "EmotionRecognizer": ".recognizer",
-    "build_app": ".app",
-    "fetch_corpus": ".download",
+    "EmotionRecognizer": ".deploy.recognizer",
+    "build_app": ".deploy.server",
+    "fetch_corpus": ".corpora.download",
 }
 
 

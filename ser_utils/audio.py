@@ -5,15 +5,12 @@ Notebook: 01_load (what is in a file), 02_eda (see it and hear it).
 
 import io
 import math
+import os
 import re
-import sys
-from pathlib import Path
 
-import joblib
 import numpy as np
 import soundfile as sf
 import soxr
-from tqdm import tqdm
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -69,9 +66,12 @@ def _open(path):
     """Open an audio file, or say in one sentence why that cannot be done."""
     if isinstance(path, io.BytesIO):
         path.seek(0)
-    elif not Path(path).is_file():
+        size = len(path.getbuffer())
+    elif not os.path.isfile(path):
         raise AudioError(path, "there is no such file; check the path.")
-    elif Path(path).stat().st_size == 0:
+    else:
+        size = os.path.getsize(path)
+    if size == 0:
         raise AudioError(path, "the file is empty (0 bytes); fetch it again.")
     try:
         file = _Stream(path)
@@ -83,6 +83,16 @@ def _open(path):
         file.close()
         raise AudioError(path, fault)
     return file
+
+
+def _header(file):
+    """What the header of an open file says."""
+    return {
+        "sr": file.samplerate,
+        "channels": file.channels,
+        "subtype": file.subtype,
+        "seconds": file.frames / file.samplerate,
+    }
 
 
 def audio_info(path):
@@ -109,12 +119,7 @@ def audio_info(path):
     Notebook: 01_load.
     """
     with _open(path) as file:
-        return {
-            "sr": file.samplerate,
-            "channels": file.channels,
-            "subtype": file.subtype,
-            "seconds": file.frames / file.samplerate,
-        }
+        return _header(file)
 
 
 def _read_mono(file, length, path):
@@ -128,9 +133,59 @@ def _read_mono(file, length, path):
         if not peak <= LOUDEST:  # so that NaN is refused, too
             reason = f"a sample is {peak:g}; NaN, infinite ones and those beyond {LOUDEST:.0e}"
             raise AudioError(path, f"{reason} are no sound (full scale is 1), export it again.")
-        block.mean(axis=1, out=y[n : n + len(block)])
+        y[n : n + len(block)] = block[:, 0] if file.channels == 1 else block.mean(axis=1)
         n += len(block)
     return y[:n]
+
+
+def read_audio(path, *, offset=0.0, duration=None):
+    """Decode a clip at its own sample rate and mix it down to mono; the file is opened once.
+
+    Parameters
+    ----------
+    path, offset, duration
+        As in `load_audio`.
+
+    Returns
+    -------
+    y : np.ndarray [shape=(n_samples,), dtype=float32]
+        The waveform; full scale is +-1.
+    header : dict
+        What `audio_info` gives, and ``container`` (libsndfile's name of the file format).
+
+    Raises
+    ------
+    AudioError, ValueError
+        As in `load_audio`.
+    """
+    if not (offset >= 0 and (duration is None or duration > 0)):  # so that NaN is refused, too
+        raise ValueError(f"offset={offset} must be 0 s or more, duration={duration} above 0 s.")
+    with _open(path) as file:
+        sr, start = file.samplerate, int(min(offset * file.samplerate, file.frames))
+        length = file.frames - start
+        if duration is not None:
+            length = int(min(length, duration * sr))
+        if length <= 0:
+            reason = f"the clip lasts {file.frames / sr:.2f} s; use a smaller offset."
+            raise AudioError(path, f"no sound after offset={offset:g} s, {reason}")
+        _refuse_long(path, length, sr, sr)
+        try:
+            if start:  # a seek in a FLAC takes time, even to where it is
+                file.seek(start)
+            y = _read_mono(file, length, path)
+        except sf.LibsndfileError:
+            raise AudioError(path, "the sound cannot be decoded; fetch it again.") from None
+        header = _header(file) | {"container": file.format}
+    if len(y) < 0.99 * length:  # seeking in an MP3 may miss by a few samples
+        raise AudioError(path, f"cut short: only {len(y)} of {length} samples; fetch it again.")
+    return y, header
+
+
+def _refuse_long(path, n_samples, native_sr, sr):
+    """Refuse a waveform that would be longer than `LONGEST` at the rate ``sr``."""
+    longest = LONGEST // sr
+    if n_samples > longest * native_sr:
+        raise AudioError(path, f"over {longest} s are too long to read at once; give duration.")
 
 
 def load_audio(path, *, sr=16000, offset=0.0, duration=None):
@@ -169,28 +224,11 @@ def load_audio(path, *, sr=16000, offset=0.0, duration=None):
     because importing librosa's half of it costs every worker process a second.
     Notebook: 01_load.
     """
-    if not (offset >= 0 and (duration is None or duration > 0)):  # so that NaN is refused, too
-        raise ValueError(f"offset={offset} must be 0 s or more, duration={duration} above 0 s.")
-    with _open(path) as file:
-        native_sr, start = file.samplerate, int(min(offset * file.samplerate, file.frames))
-        length = file.frames - start
-        if duration is not None:
-            length = int(min(length, duration * native_sr))
-        if length <= 0:
-            reason = f"the clip lasts {file.frames / native_sr:.2f} s; use a smaller offset."
-            raise AudioError(path, f"no sound after offset={offset:g} s, {reason}")
-        longest = LONGEST // max(native_sr, sr or 0)
-        if length > longest * native_sr:
-            raise AudioError(path, f"over {longest} s are too long to read at once; give duration.")
-        try:
-            file.seek(start)
-            y = _read_mono(file, length, path)
-        except sf.LibsndfileError:
-            raise AudioError(path, "the sound cannot be decoded; fetch it again.") from None
-    if len(y) < 0.99 * length:  # seeking in an MP3 may miss by a few samples
-        raise AudioError(path, f"cut short: only {len(y)} of {length} samples; fetch it again.")
+    y, header = read_audio(path, offset=offset, duration=duration)
+    native_sr = header["sr"]
     if sr is None or sr == native_sr:
         return y, native_sr
+    _refuse_long(path, len(y), native_sr, sr)
     n_samples = math.ceil(len(y) * sr / native_sr)  # as librosa has it; soxr may be one short
     y = soxr.resample(y, native_sr, sr)[:n_samples]
     return np.pad(y, (0, n_samples - len(y))), sr
@@ -224,45 +262,3 @@ def listen(y, sr):
     player = Audio(data=mp3.getvalue())
     player.mimetype = "audio/mpeg"
     return player
-
-
-def progress_bar(iterable=None, *, unit="clips", **kwargs):
-    """A tqdm bar on stdout without times, so that a re-executed notebook shows the same line."""
-    return tqdm(
-        iterable,
-        file=sys.stdout,
-        mininterval=0.5,
-        unit=unit,
-        bar_format="{desc}: {n_fmt}/{total_fmt} {unit} |{bar:30}| {percentage:.0f}%",
-        **kwargs,
-    )
-
-
-def map_clips(function, clips, *, desc, n_jobs=-1, done=0):
-    """Apply a function to each clip, in parallel, with a progress bar.
-
-    Parameters
-    ----------
-    function : callable
-        Takes one item of ``clips``; must be importable by a worker process.
-    clips : sequence
-        Paths, or whatever names a clip.
-    desc : str
-        What is being done, shown before the bar.
-    n_jobs : int
-        Processes; -1 means all cores, 1 means none beside this one.
-    done : int
-        How many of the first clips are finished already and are passed over.
-
-    Yields
-    ------
-    object
-        The results, in the order of ``clips``, as soon as they are there.
-
-    Notes
-    -----
-    joblib's ``parallel_config`` chooses another backend.
-    """
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-    results = parallel(joblib.delayed(function)(clip) for clip in clips[done:])
-    yield from progress_bar(results, total=len(clips), initial=done, desc=desc)

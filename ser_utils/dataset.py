@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from .audio import AUDIO_SUFFIXES, AudioError, audio_info, progress_bar
-from .demo_corpus import EMOTIONS as DEMO_EMOTIONS
-from .demo_corpus import make_demo_corpus
+from .audio import AUDIO_SUFFIXES, AudioError, audio_info
+from .corpora.demo_corpus import EMOTIONS as DEMO_EMOTIONS
+from .corpora.demo_corpus import make_demo_corpus
+from .parallel import progress_bar
 
 # The shared vocabulary; ps is pleasant surprise.
 EMOTIONS = (*DEMO_EMOTIONS, "bored", "calm", "surprise")
-REGISTRIES = Path(__file__).parent / "registries"  # what is known of public corpora
+REGISTRIES = Path(__file__).parent / "corpora" / "registries"  # what is known of public corpora
 NAMES = tomllib.loads((REGISTRIES / "names.toml").read_text(encoding="utf-8"))
 EMOTION_ALIASES, NAME_ALIASES = NAMES["emotions"], NAMES["typing_errors"]
 COLUMNS = ["path", "emotion", "speaker", "text", "corpus"]

@@ -19,9 +19,9 @@ from sklearn.model_selection import (
     StratifiedShuffleSplit,
 )
 
-from .audio import progress_bar
 from .dataset import relative_paths
 from .models import clip_batches, set_seed
+from .parallel import progress_bar
 
 PROTOCOLS = {  # and the column whose values must not be on both sides
     "ordered tail": None,

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_utils import AudioError, listen, load_audio
-from ser_utils.audio import audio_info, map_clips
+from ser_utils.audio import audio_info
+from ser_utils.parallel import map_clips
 
 
 def tone(seconds=0.5, sr=16000, hz=440.0, level=0.5):

@@ -9,8 +9,9 @@ import pytest
 import soundfile as sf
 from corpora import SR, write_clip, write_folders, write_tess
 
-from ser_utils import audit, audit_corpus, extract_corpus, scan_corpus
-from ser_utils.audit import drop_flagged, official_checksums
+from ser_utils import audit_corpus, extract_corpus, scan_corpus
+from ser_utils.corpora import audit
+from ser_utils.corpora.audit import drop_flagged, official_checksums
 
 
 @pytest.fixture

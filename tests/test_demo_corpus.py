@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from ser_utils import demo_corpus
-from ser_utils.demo_corpus import EMOTIONS, SAMPLE_RATE, VOICES, WORDS, synthesize
+from ser_utils.corpora import demo_corpus
+from ser_utils.corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, VOICES, WORDS, synthesize
 
 # clip: digest of its 16-bit samples, their number, and those at 10000, 15000 ... 35000
 CLIPS = {
@@ -77,7 +77,7 @@ def test_bit_for_bit_in_a_fresh_process(features, monkeypatch):
         monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     code = f"""
 import hashlib, numpy as np
-from ser_utils.demo_corpus import synthesize
+from ser_utils.corpora.demo_corpus import synthesize
 for clip in {list(CLIPS)}:
     y = np.round(synthesize(*clip) * 32768).astype("<i2")
     print(hashlib.sha256(y.tobytes()).hexdigest()[:16])
@@ -175,7 +175,7 @@ def test_foreign_folder_is_left_alone(root):
 
 def test_two_processes_at_once(root):
     code = f"""
-from ser_utils import demo_corpus
+from ser_utils.corpora import demo_corpus
 demo_corpus.WORDS, demo_corpus.VOICES = {demo_corpus.WORDS}, {{"SA": demo_corpus.VOICES["SA"]}}
 demo_corpus.make_demo_corpus({str(root)!r}, n_jobs=1)
 """

@@ -22,8 +22,9 @@ import pytest
 import requests
 from corpora import write_clip, write_tess
 
-from ser_utils import download, scan_corpus
-from ser_utils.download import DownloadError, fetch_corpus
+from ser_utils import scan_corpus
+from ser_utils.corpora import download
+from ser_utils.corpora.download import DownloadError, fetch_corpus
 
 NAMES = ["tess", "ravdess", "emodb"]
 ZIPS = {"ravdess": "/Audio_Speech_Actors_01-24.zip?download=1", "emodb": "/emodb.zip?download=1"}
@@ -391,7 +392,7 @@ def test_a_zip_that_is_there_is_not_fetched_again(server, stand_ins, tmp_path, m
 IN_ANOTHER_PROCESS = """
 import json, signal, sys
 from dataclasses import replace
-from ser_utils import download
+from ser_utils.corpora import download
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it otherwise
 name, target, url, checksums = sys.argv[1:]
 download.SOURCES[name] = replace(download.SOURCES[name], base=url, checksum=None)

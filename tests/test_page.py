@@ -22,8 +22,8 @@ from ser_utils import (
     output_dir,
     set_seed,
 )
-from ser_utils.app import LIMITS, Server
-from ser_utils.demo_corpus import EMOTIONS, SAMPLE_RATE, WORDS, synthesize
+from ser_utils.corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, WORDS, synthesize
+from ser_utils.deploy.server import LIMITS, Server
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ser_utils import EmotionRecognizer, FeatureConfig, load_audio, scan_corpus, set_seed
+from ser_utils.deploy.phone import export_phone
 from ser_utils.models import build_crnn
-from ser_utils.phone import export_phone
 
 
 def interpreter_of(path):

@@ -15,18 +15,22 @@ import ser_utils
 ROOT = Path(__file__).parent.parent
 ORDER = [
     "audio",
-    "demo_corpus",
+    "parallel",
+    "corpora.demo_corpus",
     "dataset",
-    "audit",
-    "download",
     "features",
-    "augmentation",
+    "extraction",
+    "corpora.audit",
+    "corpora.download",
     "models",
+    "augmentation",
     "evaluation",
-    "recognizer",
-    "phone",
-    "app",
-]  # plotting imports none of them
+    "plotting",
+    "deploy.recognizer",
+    "deploy.server",
+    "deploy.phone",
+]
+PACKAGE = ROOT / "ser_utils"
 
 
 def pins():
@@ -63,10 +67,12 @@ def test_environment_yml_takes_the_pins_from_requirements():
 
 def imports_of(module):
     """Modules of the package that ``module`` imports, and the outside ones."""
+    path = PACKAGE / f"{module.replace('.', '/')}.py"
     inside, outside = set(), set()
-    for node in ast.walk(ast.parse((ROOT / "ser_utils" / f"{module}.py").read_text())):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            inside |= {node.module} if node.module else {name.name for name in node.names}
+            folders = ["ser_utils", *module.split(".")][: -node.level]
+            inside.add(".".join([*folders, node.module]).removeprefix("ser_utils."))
         elif isinstance(node, ast.ImportFrom):
             outside.add(node.module.split(".")[0])
         elif isinstance(node, ast.Import):
@@ -74,11 +80,10 @@ def imports_of(module):
     return inside, outside
 
 
-@pytest.mark.parametrize("module", [*ORDER, "plotting"])
+@pytest.mark.parametrize("module", ORDER)
 def test_a_module_imports_only_from_those_above_it(module):
-    above = ORDER[: ORDER.index(module)] if module in ORDER else []
     inside, _ = imports_of(module)
-    assert inside <= set(above)
+    assert inside <= set(ORDER[: ORDER.index(module)])
 
 
 def test_what_the_code_imports_is_declared():
@@ -86,14 +91,30 @@ def test_what_the_code_imports_is_declared():
     declared = {Requirement(line).name.lower() for line in project["dependencies"]}
     declared |= {"sklearn"} if "scikit-learn" in declared else set()
     declared |= {"IPython"} if "ipython" in declared else set()
-    for module in [*ORDER, "plotting"]:
+    for module in ORDER:
         _, outside = imports_of(module)
         assert outside <= declared | sys.stdlib_module_names, module
 
 
+def modules():
+    """Every module of the package but the ``__init__`` files, as the import statement names it."""
+    paths = [path for path in PACKAGE.rglob("*.py") if path.stem != "__init__"]
+    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in paths}
+
+
 def test_no_module_is_forgotten_here():
-    modules = {path.stem for path in (ROOT / "ser_utils").glob("*.py")} - {"__init__"}
-    assert modules == {*ORDER, "plotting"}
+    assert modules() == set(ORDER)
+
+
+def test_the_installed_package_has_every_folder():
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {path.parent.relative_to(ROOT) for path in PACKAGE.rglob("*.py")}
+    assert set(setup["packages"]) == {".".join(folder.parts) for folder in folders}
+    data = {path for path in PACKAGE.rglob("*") if path.suffix not in (".py", ".pyc", "")}
+    for package, patterns in setup["package-data"].items():
+        folder = ROOT / package.replace(".", "/")
+        data -= {path for pattern in patterns for path in folder.glob(pattern)}
+    assert not data
 
 
 def test_importing_costs_no_tensorflow():
@@ -105,7 +126,7 @@ def test_importing_costs_no_tensorflow():
 
 def test_the_package_stays_small():
     assert len(ser_utils.__all__) <= 20
-    assert sum(code_lines(path) for path in (ROOT / "ser_utils").glob("*.py")) <= 2200
+    assert sum(code_lines(path) for path in PACKAGE.rglob("*.py")) <= 2600
 
 
 def code_lines(path):

@@ -11,8 +11,8 @@ import pytest
 import soundfile as sf
 
 from ser_utils import AudioError, EmotionRecognizer, FeatureConfig, extract_features
-from ser_utils.demo_corpus import SAMPLE_RATE, synthesize
-from ser_utils.recognizer import NOT_SURE, BundleError, main, sure_threshold
+from ser_utils.corpora.demo_corpus import SAMPLE_RATE, synthesize
+from ser_utils.deploy.recognizer import NOT_SURE, BundleError, main, sure_threshold
 
 EMOTIONS = ["angry", "happy", "sad"]
 CLIP = synthesize("moon", "happy", "SA")
@@ -89,7 +89,7 @@ def test_a_long_clip_is_its_windows_whatever_the_batches(tiny_recognizer, monkey
     timeline = tiny_recognizer.predict(tmp_path / "a.flac").timeline
     assert timeline["start"].tolist() == list(range(38))
     assert (timeline["end"] - timeline["start"]).eq(3).all()
-    monkeypatch.setattr("ser_utils.recognizer.BATCH", 5)
+    monkeypatch.setattr("ser_utils.deploy.recognizer.BATCH", 5)
     again = tiny_recognizer.predict(tmp_path / "a.flac").timeline
     np.testing.assert_allclose(timeline[EMOTIONS], again[EMOTIONS], atol=0.01)
     alone = tiny_recognizer.predict(y[7 * SAMPLE_RATE : 10 * SAMPLE_RATE], SAMPLE_RATE)
@@ -214,7 +214,7 @@ def test_the_command_goes_on_after_a_bad_file_and_says_so(bundle, tmp_path, caps
 
 
 def test_the_module_can_be_run(tmp_path):
-    command = [sys.executable, "-m", "ser_utils.recognizer", "a.wav", "--bundle", tmp_path]
+    command = [sys.executable, "-m", "ser_utils.deploy.recognizer", "a.wav", "--bundle", tmp_path]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr == f"{tmp_path} holds no bundle; notebook 08_deploy makes one.\n"

@@ -18,9 +18,9 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from .audio import map_clips
+from ..dataset import REGISTRIES, project_root
+from ..parallel import map_clips
 from .audit import official_checksums
-from .dataset import REGISTRIES, project_root
 
 TIMEOUT = 20  # seconds that a server may be silent
 RETRIES = 2  # for each file; pooch waits one second, then two

@@ -19,14 +19,14 @@ import soundfile as sf
 import websocket
 
 from benchmarks import fuzz
-from ser_utils import app as app_module
 from ser_utils import build_app
-from ser_utils.app import LIMITS, Server
-from ser_utils.demo_corpus import SAMPLE_RATE, synthesize
+from ser_utils.corpora.demo_corpus import SAMPLE_RATE, synthesize
+from ser_utils.deploy import server as server_module
+from ser_utils.deploy.server import LIMITS, Server
 from ser_utils.plotting import EMOTION_COLOURS
 
 CLIP = synthesize("moon", "happy", "SA")
-PAGE = Path(app_module.__file__).parent / "page"
+PAGE = Path(server_module.__file__).parent / "page"
 
 
 def encoded(y, sr, container="WAV", **settings):
@@ -81,9 +81,9 @@ def test_a_longer_upload_has_a_timeline_and_a_picture(server):
     answer = predict(server, content, params={"picture": 1}).json()
     assert [row["start"] for row in answer["timeline"]] == list(range(len(answer["timeline"])))
     picture = answer["picture"]
-    columns = len(app_module.base64.b64decode(picture["mel"])) // picture["bands"]
-    assert 300 < columns <= app_module.COLUMNS
-    assert len(app_module.base64.b64decode(picture["level"])) == pytest.approx(columns, abs=1)
+    columns = len(server_module.base64.b64decode(picture["mel"])) // picture["bands"]
+    assert 300 < columns <= server_module.COLUMNS
+    assert len(server_module.base64.b64decode(picture["level"])) == pytest.approx(columns, abs=1)
 
 
 def test_a_stream_gets_decisions_more_than_twice_a_second(server):
@@ -130,7 +130,7 @@ def test_the_page_has_the_colours_of_the_series():
 @pytest.mark.parametrize(
     ("content", "status", "says"),
     [
-        (b"", 415, "This is not readable audio"),
+        (b"", 415, "The file is empty (0 bytes)"),
         (b"no sound", 415, "This is not readable audio"),
         (encoded(CLIP[:2000], SAMPLE_RATE), 415, "It lasts 0.09 s and must last at least 0.3 s"),
         (encoded(CLIP, SAMPLE_RATE)[:20000], 415, "cut short"),
@@ -303,9 +303,9 @@ def test_a_taken_port_is_an_error_and_a_stopped_server_is_gone(tiny_recognizer):
 
 SERVE = """
 import signal, sys
-from ser_utils import app
+from ser_utils.deploy import server
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it otherwise
-app.main(["--port", "0", "--bundle", sys.argv[1]])
+server.main(["--port", "0", "--bundle", sys.argv[1]])
 """
 
 
@@ -323,7 +323,7 @@ def test_the_command_serves_a_bundle_until_interrupted(tiny_recognizer, tmp_path
 
 
 def test_without_a_bundle_the_command_says_where_to_get_one(tmp_path):
-    command = [sys.executable, "-m", "ser_utils.app", "--bundle", tmp_path]
+    command = [sys.executable, "-m", "ser_utils.deploy.server", "--bundle", tmp_path]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
     assert "notebook 08_deploy makes one" in result.stderr

@@ -1,6 +1,6 @@
 """A trained model with all it needs to answer: saved, loaded and asked as one.
 
-    python -m ser_utils.recognizer clip.wav another.mp3
+    python -m ser_utils.deploy.recognizer clip.wav another.mp3
 
 Notebook: 08_deploy.
 """
@@ -21,11 +21,11 @@ import numpy as np
 import pandas as pd
 import soundfile as sf
 
-from .audio import AudioError, audio_info, load_audio
-from .dataset import output_dir
-from .demo_corpus import SAMPLE_RATE, synthesize
-from .features import FeatureConfig, extract_features
-from .models import import_keras
+from ..audio import AudioError, audio_info, load_audio
+from ..corpora.demo_corpus import SAMPLE_RATE, synthesize
+from ..dataset import output_dir
+from ..features import FeatureConfig, extract_features
+from ..models import import_keras
 
 FORMAT = 1  # of a bundle; raise it when older code could not read what `save` writes
 ABOUT = ("corpora", "protocol", "figures", "licence")  # what a bundle has to tell about itself
@@ -323,7 +323,9 @@ class EmotionRecognizer:
 
 def main(arguments=None):
     """Print what a saved recogniser says about files; see ``--help``."""
-    parser = argparse.ArgumentParser(prog="python -m ser_utils.recognizer", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m ser_utils.deploy.recognizer", description=__doc__
+    )
     parser.add_argument("files", nargs="+", metavar="FILE")
     parser.add_argument("--bundle", default=None, help="folder; default output/recognizer")
     parser.add_argument("--format", choices=["table", "json", "csv"], default="table")

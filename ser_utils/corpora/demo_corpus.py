@@ -37,7 +37,7 @@ import pandas as pd
 import scipy  # loads scipy.signal and scipy.linalg when they are first used
 import soundfile as sf
 
-from . import audio
+from ..parallel import map_clips
 
 DEMO_VERSION = "1"  # raise it with any change below or in demo/: then the corpus is made again
 SAMPLE_RATE = 22050  # Hz
@@ -416,9 +416,9 @@ README = f"""\
 {MARKER} {DEMO_VERSION}
 
 "Say the word ___" in {len(VOICES)} voices, {len(EMOTIONS)} emotions and {len(WORDS)} words,
-in TESS's layout, made by the formant synthesiser in ser_utils/demo_corpus.py. No human acted
-anything: the emotions are our rules, set after published measurements and our own. A score on
-these clips says nothing about people.
+in TESS's layout, made by the formant synthesiser in ser_utils/corpora/demo_corpus.py. No human
+acted anything: the emotions are our rules, set after published measurements and our own. A score
+on these clips says nothing about people.
 
 CC0: no rights reserved. Made again whenever this folder is missing or of another version.
 """
@@ -489,7 +489,7 @@ def _make(root, n_jobs):
     parts.mkdir(exist_ok=True)
     try:
         make_clip = functools.partial(_make_clip, making=making, parts=parts)
-        list(audio.map_clips(make_clip, _clip_names(), desc="demo corpus", n_jobs=n_jobs))
+        list(map_clips(make_clip, _clip_names(), desc="demo corpus", n_jobs=n_jobs))
         _write(making / "README.txt", README.encode(), parts)
         os.rename(making, root)
     except OSError:

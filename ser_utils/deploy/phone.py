@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import scipy
 
-from .features import window_and_filters
-from .models import import_keras, quiet
+from ..features import window_and_filters
+from ..models import import_keras, quiet
 
 
 def _front_end(config):
@@ -25,6 +25,7 @@ def _front_end(config):
     angles = 2 * np.pi * np.outer(np.arange(config.n_fft), np.arange(config.n_fft // 2 + 1))
     waves = np.hstack([np.cos(angles / config.n_fft), np.sin(angles / config.n_fft)])
     window, filters = window_and_filters(config.sr, config.n_fft, config.n_mels)
+    filters = filters.toarray()
     kernels = (window[:, None] * waves)[:, None].astype(np.float32)
     cosines = scipy.fft.dct(np.eye(config.n_mels, dtype=np.float32), norm="ortho")
 

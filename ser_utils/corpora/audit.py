@@ -4,16 +4,21 @@ Notebook: 01_load; the other notebooks leave out what it flags.
 """
 
 import hashlib
+import io
+import json
+import os
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pooch
-import soundfile as sf
 
-from .audio import AudioError, audio_info, load_audio, map_clips
-from .dataset import REGISTRIES, relative_paths
+from ..audio import AudioError, read_audio
+from ..dataset import REGISTRIES, relative_paths
+from ..extraction import cache_folder
+from ..parallel import map_clips
 
+RELEASES = ("tess", "ravdess", "emodb")  # those with checksums of all their wavs
 CONTAINERS = {
     ".wav": ("WAV", "WAVEX", "RF64"),
     ".flac": ("FLAC",),
@@ -40,22 +45,50 @@ def official_checksums(corpus):
     return dict(line.split() for line in lines)
 
 
-def _measure(path):
-    """Read one clip whole and note what the checks look at."""
+def _measure(clip):
+    """Read one clip whole, its file once, and note what the checks look at."""
+    path, is_official = clip
+    content, checksum = path, None
     try:
-        y, sr = load_audio(path, sr=None)
-        measured = audio_info(path)
-    except AudioError as error:
-        return {"problem": error.reason}
-    peak = np.abs(y).max()
-    return measured | {
-        "container": sf.info(path).format,
-        "peak": peak,
-        "clipped": np.mean(np.abs(y) >= 0.999 * peak),
-        "dc_offset": y.mean(dtype=float),
-        "samples": f"{sr} {hashlib.sha256(y.tobytes()).hexdigest()}",
-        "checksum": f"sha256:{pooch.file_hash(path)}",
+        if is_official:
+            content = io.BytesIO(Path(path).read_bytes())
+            checksum = f"sha256:{hashlib.sha256(content.getbuffer()).hexdigest()}"
+        y, header = read_audio(content)
+    except (AudioError, OSError) as error:
+        return {"problem": getattr(error, "reason", str(error))}
+    level = np.abs(y)
+    peak = level.max()
+    return header | {
+        "peak": float(peak),
+        "clipped": np.count_nonzero(level >= 0.999 * peak) / len(y),
+        "dc_offset": float(y.mean(dtype=float)),
+        "samples": f"{header['sr']} {len(y)} {zlib.crc32(y)}",  # enough to tell recordings apart
+        "checksum": checksum,
     }
+
+
+def _measure_all(paths, n_jobs, cache):
+    """Measure every clip; what is finished outlives a kill, a line of JSON for each clip."""
+    names = {name for release in RELEASES for name in official_checksums(release)}
+    clips = [(path, os.path.basename(path) in names) for path in paths]
+    with cache_folder(paths, "audit", cache=cache) as (folder, _):
+        file = folder / "audit.jsonl"
+        done = _read_lines(file)
+        with file.open("w", buffering=1, encoding="utf-8") as lines:
+            lines.writelines(f"{json.dumps(measured)}\n" for measured in done)
+            for measured in map_clips(_measure, clips, desc="audit", n_jobs=n_jobs, done=len(done)):
+                lines.write(f"{json.dumps(measured)}\n")
+                done.append(measured)
+    return done
+
+
+def _read_lines(file):
+    """Read what an earlier audit finished; the last line may be torn, or the file damaged."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+    except (OSError, ValueError):
+        return []
 
 
 def _compare(clips):
@@ -123,7 +156,7 @@ def _check_release(clips):
     """Yield the wavs that bear the name of an official one and are another file."""
     names = clips["path"].map(lambda path: Path(path).stem + ".wav")
     wav = clips["suffix"] == ".wav"
-    for release in ("tess", "ravdess", "emodb"):
+    for release in RELEASES:
         official = official_checksums(release)
         not_checked = (names.isin(official) & ~wav).sum()
         if not_checked:
@@ -149,6 +182,7 @@ def audit_corpus(
     length=(0.5, 3.0),
     design=0.9,
     n_jobs=-1,
+    cache=True,
 ):
     """Look for whatever is wrong with a corpus, file by file and as a whole.
 
@@ -168,6 +202,9 @@ def audit_corpus(
         Share of speaker x emotion x text from which on an empty cell counts as missing.
     n_jobs : int
         Processes; -1 means all cores.
+    cache : bool
+        Whether to look into ``output/cache`` for what was measured in the same clips (path, size,
+        time of change), and to keep it there. An audit that was interrupted goes on there.
 
     Returns
     -------
@@ -184,8 +221,8 @@ def audit_corpus(
     limits = {"silence": silence, "clipping": clipping, "dc_offset": dc_offset, "length": length}
     columns = ["problem", "sr", "channels", "subtype", "seconds", "container", "peak", "clipped"]
     columns += ["dc_offset", "samples", "checksum"]
-    measured = map_clips(_measure, clips["path"].tolist(), desc="audit", n_jobs=n_jobs)
-    measured = pd.DataFrame(list(measured), columns=columns, index=clips.index)
+    measured = _measure_all(clips["path"].tolist(), n_jobs, cache)
+    measured = pd.DataFrame(measured, columns=columns, index=clips.index)
     measured = measured.astype({"sr": "Int64", "channels": "Int64"})
     files = clips.assign(
         clip=relative_paths(clips)["path"],

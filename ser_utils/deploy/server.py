@@ -1,6 +1,6 @@
 """A trained recogniser as a web page and an HTTP endpoint, for this machine alone unless told.
 
-    make serve                                     # or: python -m ser_utils.app
+    make serve                                     # or: python -m ser_utils.deploy.server
     curl --data-binary @clip.wav http://127.0.0.1:8000/api/predict
 
 - ``POST /api/predict``, the content of a WAV, FLAC, OGG or MP3 file: ``emotion`` (or "not sure"),
@@ -37,10 +37,10 @@ import soundfile as sf
 import soxr
 from tornado import httpserver, netutil, web, websocket
 
-from .audio import RATES, AudioError, audio_info, load_audio
-from .dataset import output_dir
-from .demo_corpus import EMOTIONS, SAMPLE_RATE, synthesize
-from .features import extract_features
+from ..audio import RATES, AudioError, audio_info, load_audio
+from ..corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, synthesize
+from ..dataset import output_dir
+from ..features import extract_features
 from .recognizer import SHORTEST, WINDOW, EmotionRecognizer
 
 LIMITS = {
@@ -362,7 +362,7 @@ class Server:
 
 def main(arguments=None):
     """Serve a saved recogniser; see ``--help``."""
-    parser = argparse.ArgumentParser(prog="python -m ser_utils.app")
+    parser = argparse.ArgumentParser(prog="python -m ser_utils.deploy.server")
     parser.add_argument("--bundle", default=None, help="folder; default output/recognizer")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
     parser.add_argument("--port", type=int, default=8000)
