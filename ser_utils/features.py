@@ -169,7 +169,7 @@ def describe_frames(y, config, window, filters):
     decibels = np.maximum(decibels, decibels.max() - 80)
     mfcc = scipy.fft.dct(decibels, norm="ortho")[:, : config.n_mfcc]
     columns = [_columns(kind, y, power, decibels, mfcc, config) for kind in config.kinds]
-    features = np.hstack(columns).astype(np.float32, copy=False)
+    features = np.ascontiguousarray(np.hstack(columns), dtype=np.float32)
     return features.mean(axis=0) if config.time_average else features
 
 

@@ -4,13 +4,12 @@ Skipped where ``chromium`` and ``chromedriver`` are not installed. Each run leav
 in ``output/``, page-desktop.png and page-phone.png, for your eyes.
 """
 
-import os
-import shutil
 import time
 
 import numpy as np
 import pytest
 import soundfile as sf
+from browser import CHROMIUM, DRIVER, Browser
 
 from ser_utils import (
     EmotionRecognizer,
@@ -19,21 +18,17 @@ from ser_utils import (
     build_lstm,
     extract_features,
     import_keras,
+    load_audio,
     output_dir,
     set_seed,
 )
 from ser_utils.corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, WORDS, synthesize
 from ser_utils.deploy.server import LIMITS, Server
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER),
     reason="the page is not tested: chromium or chromedriver is not installed",
 )
-FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
---disable-background-networking --disable-component-update --disable-dev-shm-usage
---autoplay-policy=no-user-gesture-required --use-fake-ui-for-media-stream
---use-fake-device-for-media-stream --window-size=1200,1100"""
 CONFIG = FeatureConfig(duration=3.0)
 
 
@@ -79,73 +74,13 @@ def clip(tmp_path):
     return write
 
 
-class Browser:
-    """A headless browser with the page open."""
-
-    def __init__(self, server, profile, heard):
-        os.environ["SE_AVOID_STATS"] = "true"
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        flags = [*FLAGS.split(), f"--user-data-dir={profile}"]
-        for flag in [*flags, f"--use-file-for-fake-audio-capture={heard}"]:
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-        self.url = server.url
-        self.driver.get(server.url)
-
-    def find(self, name):
-        return self.driver.find_element("id", name)
-
-    def text(self, name):
-        return self.find(name).text
-
-    def shares(self):
-        """What the bars say, as the screen reader hears it."""
-        bars = self.driver.find_elements("css selector", "#bars [role=meter]")
-        return {
-            bar.get_attribute("aria-label"): int(bar.get_attribute("aria-valuenow") or 0)
-            for bar in bars
-        }
-
-    def click(self, name):
-        self.find(name).click()
-
-    def upload(self, path):
-        self.find("file").send_keys(str(path))
-
-    def example(self, name):
-        self.driver.find_element("xpath", f"//div[@id='examples']/button[.='{name}']").click()
-
-    def width(self, pixels, height):
-        metrics = {
-            "width": pixels,
-            "height": height,
-            "deviceScaleFactor": 1,
-            "mobile": pixels < 600,
-        }
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-    def screenshot(self, name):
-        self.driver.save_screenshot(output_dir() / name)
-
-    def complaints(self):
-        """Errors of the page's own script, not of the network."""
-        log = self.driver.get_log("browser")
-        return [line["message"] for line in log if line["source"] != "network"]
-
-
 @pytest.fixture
 def browse(tmp_path, wait_until):
     browsers = []
 
     def start(server, heard):
-        browsers.append(Browser(server, tmp_path / "profile", heard))
-        ready = "return document.documentElement.dataset.ready"
-        wait_until(lambda: browsers[0].driver.execute_script(ready))
+        browsers.append(Browser(server.url, tmp_path / "profile", heard))
+        wait_until(browsers[0].is_ready)
         return browsers[0]
 
     yield start
@@ -166,7 +101,10 @@ def test_the_microphone_moves_the_bars_to_the_emotion(
     seen = set()
     for _ in range(20):
         time.sleep(0.1)
-        seen.add(tuple(browser.shares().values()))
+        bars = browser.bars()
+        for name, number, value, drawn in bars:
+            assert number == value == pytest.approx(drawn, abs=0.6), name
+        seen.add(tuple(number for _, number, _, _ in bars))
     assert len(seen) > 3  # they move while it speaks
     # Most of the time; which part of the looping clip came first, a moment can still tell.
     wait_until(lambda: browser.text("summary").startswith(emotion))
@@ -189,12 +127,30 @@ def test_a_file_and_an_example_are_answered_and_look_right(page_server, browse, 
     wait_until(lambda: "angry" in browser.text("summary") and browser.text("to") == "now")
     time.sleep(8)  # for a picture with something in it
     browser.width(1200, 1250)
-    browser.screenshot("page-desktop.png")
+    browser.screenshot(output_dir() / "page-desktop.png")
     for width in (390, 320):
         browser.width(width, 2000)
-        assert browser.driver.execute_script("return document.body.scrollWidth") <= width
+        assert browser.run("return document.body.scrollWidth") <= width
     browser.width(390, 2000)
-    browser.screenshot("page-phone.png")
+    browser.screenshot(output_dir() / "page-phone.png")
+
+
+def test_the_pictures_are_those_of_the_sound(page_server, browse, tmp_path, wait_until):
+    rise = np.concatenate([np.zeros(SAMPLE_RATE), synthesize("moon", "happy", "SA")])
+    sf.write(tmp_path / "a.wav", rise, SAMPLE_RATE)  # a second of silence, then a voice
+    browser = browse(page_server, tmp_path / "a.wav")
+    browser.upload(tmp_path / "a.wav")
+    wait_until(lambda: browser.text("heard-end") == f"{len(rise) / SAMPLE_RATE:.1f} s")
+    assert browser.text("heard-top") == "8 kHz"
+    drawn = browser.canvas("mel")[..., :3].sum(axis=2)[::-1].T.astype(float)  # time, then bands
+    y, _ = load_audio(tmp_path / "a.wav")
+    mel = extract_features(y, config=FeatureConfig(kinds=("mel",)))
+    assert drawn.shape == mel.shape
+    assert np.corrcoef(drawn.ravel(), mel.ravel())[0, 1] > 0.95
+    level = (browser.canvas("level")[..., 3] > 0).sum(axis=0)  # height of what is drawn
+    silence = int(len(level) * SAMPLE_RATE / len(rise))
+    assert level[: silence - 5].max() <= 2
+    assert level[silence:].max() == pytest.approx(np.abs(y).max() * 70, abs=2)  # of 70 pixels
 
 
 def test_a_file_that_is_no_sound_or_too_large_is_explained(
@@ -242,11 +198,8 @@ def test_keyboard_and_screen_reader_reach_everything(page_server, browse, clip, 
     reached = []
     for _ in range(4):
         ActionChains(browser.driver).send_keys(Keys.TAB).perform()
-        reached.append(
-            browser.driver.execute_script(
-                "return document.activeElement.id || document.activeElement.textContent"
-            )
-        )
+        script = "return document.activeElement.id || document.activeElement.textContent"
+        reached.append(browser.run(script))
     assert reached == ["microphone", "file", "angry", "disgust"]
     ActionChains(browser.driver).send_keys(Keys.ENTER).perform()
     wait_until(lambda: browser.text("to").endswith(" s"))  # the end of that clip
@@ -269,6 +222,6 @@ def test_it_asks_nobody_but_its_server(page_server, browse, clip, wait_until):
     browser.example("sad")
     wait_until(lambda: browser.text("to").endswith(" s"))
     entries = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
-    addresses = browser.driver.execute_script(entries)
+    addresses = browser.run(entries)
     assert len(addresses) >= 4
     assert all(address.startswith((page_server.url, "blob:")) for address in addresses)

@@ -1,5 +1,6 @@
 """The server: what it answers, what it refuses in a sentence, and that nothing brings it down."""
 
+import base64
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import librosa
 import numpy as np
 import pytest
 import requests
@@ -19,7 +21,7 @@ import soundfile as sf
 import websocket
 
 from benchmarks import fuzz
-from ser_utils import build_app
+from ser_utils import FeatureConfig, build_app
 from ser_utils.corpora.demo_corpus import SAMPLE_RATE, synthesize
 from ser_utils.deploy import server as server_module
 from ser_utils.deploy.server import LIMITS, Server
@@ -80,10 +82,54 @@ def test_a_longer_upload_has_a_timeline_and_a_picture(server):
     content = encoded(np.tile(CLIP, 12), SAMPLE_RATE)
     answer = predict(server, content, params={"picture": 1}).json()
     assert [row["start"] for row in answer["timeline"]] == list(range(len(answer["timeline"])))
-    picture = answer["picture"]
-    columns = len(server_module.base64.b64decode(picture["mel"])) // picture["bands"]
-    assert 300 < columns <= server_module.COLUMNS
-    assert len(server_module.base64.b64decode(picture["level"])) == pytest.approx(columns, abs=1)
+    mel, level, picture = decoded(answer["picture"])
+    assert 300 < len(mel) <= server_module.COLUMNS
+    assert len(level) == len(mel)
+    assert picture["seconds"] == pytest.approx(12 * len(CLIP) / SAMPLE_RATE, abs=0.01)
+
+
+def decoded(picture):
+    """Shades of the mel bands (time down the rows) and levels, 0 to 1, and the picture itself."""
+    mel, level = (
+        np.frombuffer(base64.b64decode(picture[name]), np.uint8) / 255 for name in ("mel", "level")
+    )
+    return mel.reshape(-1, picture["bands"]), level, picture
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"n_mfcc": 13},
+        {"kinds": ("mel",)},
+        {"kinds": ("mel",), "trim": 40.0},
+        {"kinds": ("delta", "pitch")},
+        {"sr": 8000, "n_fft": 256, "hop_length": 128, "n_mels": 40},
+    ],
+    ids=str,
+)
+def test_the_picture_is_that_of_the_sound_whatever_the_features(settings):
+    config = FeatureConfig(**settings)
+    seconds, sr = 2.0, config.sr
+    t = np.arange(int(seconds * sr)) / sr
+    y = 0.5 * np.sin(2 * np.pi * 1000 * t) * (t >= 1)  # a second of silence, then a tone
+    y[: sr // 2] += 0.1 * CLIP[: sr // 2] / np.abs(CLIP).max()  # and a quiet voice at first
+    mel, level, picture = decoded(server_module._picture(y.astype(np.float32), config))
+    settings = {"sr": sr, "n_fft": config.n_fft, "hop_length": config.hop_length}
+    expected = librosa.feature.melspectrogram(y=y, n_mels=config.n_mels, **settings)
+    expected = librosa.power_to_db(expected, ref=np.max, top_db=80).T
+    assert mel.shape == expected.shape
+    assert np.corrcoef(mel.ravel(), expected.ravel())[0, 1] > 0.95
+    np.testing.assert_allclose(mel, expected / 80 + 1, atol=0.01)
+    assert picture["hertz"] == sr / 2
+    centres = librosa.mel_frequencies(config.n_mels + 2, fmax=sr / 2)[1:-1]
+    loudest = centres[mel[int(0.8 * len(mel))].argmax()]
+    assert loudest == pytest.approx(1000, rel=0.06)  # Hz: the bands stand where they should
+    assert picture["seconds"] == pytest.approx(seconds)
+    assert len(level) == len(mel)
+    begins = np.flatnonzero(level > 0.3)[0] * config.hop_length / sr
+    assert begins == pytest.approx(1, abs=0.02)  # s
+    assert level.max() == pytest.approx(0.5, abs=0.01)  # of full scale
 
 
 def test_a_stream_gets_decisions_more_than_twice_a_second(server):

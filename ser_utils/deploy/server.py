@@ -29,10 +29,10 @@ import time
 import webbrowser
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import scipy
 import soundfile as sf
 import soxr
 from tornado import httpserver, netutil, web, websocket
@@ -128,14 +128,24 @@ def _encoded(values):
 
 
 def _picture(y, config):
-    """Level of a waveform, and the mel bands as the model has them: what its MFCCs keep of them."""
-    mfcc = extract_features(y, config=config)
-    decibels = scipy.fft.idct(mfcc, n=config.n_mels, norm="ortho")
-    step = math.ceil(len(mfcc) / COLUMNS)
-    shades = (decibels[::step] - decibels.max()) / 80 + 1  # 80 dB from black to white
-    peaks = np.abs(np.pad(y, (0, -len(y) % (step * config.hop_length))))
-    peaks = peaks.reshape(-1, step * config.hop_length).max(axis=1)
-    return {"bands": config.n_mels, "mel": _encoded(shades), "level": _encoded(peaks)}
+    """What the page draws of a waveform, column by column.
+
+    Whatever features the model reads, the picture shows the mel bands that they are made of, from
+    end to end: 0 is 80 dB below the loudest, 1 the loudest. The level is the largest sample.
+    """
+    settings = replace(config, kinds=("mel",), trim=None)
+    decibels = extract_features(y, config=settings)
+    step = math.ceil(len(decibels) / COLUMNS)
+    shades = (decibels[::step] - decibels.max()) / 80 + 1
+    width = step * config.hop_length
+    padded = np.pad(y, (0, len(shades) * width - len(y)))
+    return {
+        "bands": config.n_mels,
+        "mel": _encoded(shades),
+        "level": _encoded(np.abs(padded.reshape(-1, width)).max(axis=1)),
+        "seconds": len(y) / config.sr,
+        "hertz": config.sr / 2,
+    }
 
 
 def _answer(recognizer, content, picture):

@@ -65,7 +65,7 @@ function showTimeline(from, to) {
     .map(([emotion, seconds]) => `${spoken(emotion)} ${percent(seconds / sum)}`).join(", ");
 }
 
-function showPicture({ bands, mel, level }, seconds) {
+function showPicture({ bands, mel, level, seconds, hertz }) {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const shades = bytes(mel), peaks = bytes(level), columns = shades.length / bands;
   const picture = element("mel"), image = new ImageData(columns, bands);
@@ -85,6 +85,7 @@ function showPicture({ bands, mel, level }, seconds) {
     pen.fillRect(i * width, middle - height / 2, width, height);
   });
   element("heard-end").textContent = `${seconds.toFixed(1)} s`;
+  element("heard-top").textContent = `${hertz / 1000} kHz`;
 }
 
 // ---- a file
@@ -108,7 +109,7 @@ async function askAbout(file) {
   }
   if (answer.error) return complain(answer.error);
   showAnswer(answer.emotion, answer.probabilities);
-  showPicture(answer.picture, answer.seconds);
+  showPicture(answer.picture);
   history = answer.timeline.map((row) => ({
     start: row.start, end: row.end, emotion: row.emotion,
     share: Math.max(...about.emotions.map((emotion) => row[emotion])),
@@ -159,7 +160,7 @@ async function startListening() {
 
 function hear({ emotion, probabilities, picture }, now) {
   showAnswer(emotion, probabilities);
-  showPicture(picture, Math.min(now, about.limits.window));
+  showPicture(picture);
   const start = history.at(-1)?.end ?? now - 0.25;
   history.push({ start, end: now, emotion, share: Math.max(...Object.values(probabilities)) });
   history = history.filter(({ end }) => end > now - MINUTE);
