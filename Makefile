@@ -4,13 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONUTF8 := 1
 
-.PHONY: help run test lab serve refresh bench clean
+.PHONY: help run test lab serve refresh pictures bench clean
 .DEFAULT_GOAL := help
 
 help: ## say what each command does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-run: .venv/ready ## execute the notebooks on SER_DATA_DIR or the demo corpus into output/ (N=04: one alone)
+run: .venv/ready ## execute notebooks 01 to 04 on SER_DATA_DIR or the demo corpus into output/ (N=all, N=05, N=05-08)
 	@$(BIN)/python run_notebooks.py $(N)
 
 test: .venv/ready ## lint, unit tests, and every cell of the notebooks on the demo corpus
@@ -25,10 +25,15 @@ serve: .venv/ready ## open a page that listens (BUNDLE=folder: another model tha
 	@test -n "$(BUNDLE)" -o -e output/recognizer/bundle.json || $(BIN)/python run_notebooks.py 08
 	@$(BIN)/python -m ser_utils.deploy.server --open $(if $(BUNDLE),--bundle $(BUNDLE))
 
-refresh: .venv/ready ## execute the notebooks in place on the demo corpus, for committing (N=04: one alone)
+refresh: .venv/ready ## execute all notebooks in place on the demo corpus, for committing (N=05, N=05-08)
 	$(BIN)/ruff format notebooks
 	$(BIN)/ruff check --fix notebooks
-	@env -u SER_DATA_DIR $(BIN)/python run_notebooks.py --in-place $(N)
+	@env -u SER_DATA_DIR $(BIN)/python run_notebooks.py --in-place $(or $(N),all)
+
+pictures: .venv/ready ## draw the pictures in docs/ anew; that of the page takes Chromium and a minute
+	$(BIN)/python docs/make_picture.py
+	@test -e output/recognizer/bundle.json || $(BIN)/python run_notebooks.py 08
+	$(BIN)/python -m docs.make_page
 
 bench: .venv/ready ## measure the claims about speed and load (SER_DATA_DIR: on that corpus)
 	$(BIN)/python benchmarks/speed.py
@@ -40,7 +45,9 @@ clean: ## remove .venv, the demo corpus and everything computed
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "This project needs Python 3.11, 3.12 or 3.13 and $(PYTHON) is %d.%d; name another one: make PYTHON=python3.12" % v)'
+	@echo "Setting up .venv: 1 GB of packages, one to three minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@if command -v uv > /dev/null; then uv pip install --python $(BIN)/python -r requirements.txt -e .; \
-	else $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .; fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv # installs faster than pip
+	@$(BIN)/uv pip install --python $(BIN)/python -r requirements.txt -e . \
+	|| $(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -e .
 	@touch $@

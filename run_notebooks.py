@@ -1,5 +1,9 @@
 """Execute the notebooks headless, one after another: `make run` and `make refresh`.
 
+    python run_notebooks.py          # the core, 01 to 04
+    python run_notebooks.py all      # the whole series
+    python run_notebooks.py 05-08    # some of it; 05 is one alone
+
 A copy of each is executed in the folder of the original and written, with a page of HTML, to
 ``output/``; ``--in-place`` writes the executed notebook back instead, for committing. Own code
 and not ``jupyter nbconvert``, for the line of progress, the closing table and the exit status.
@@ -7,6 +11,7 @@ and not ``jupyter nbconvert``, for the line of progress, the closing table and t
 
 import argparse
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -16,16 +21,42 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
-from ser_utils import CorpusError, data_dir, output_dir, scan_corpus
+from ser_utils import data_dir, output_dir, scan_corpus
+from ser_utils.parallel import progress_bar
 
 ROOT = Path(__file__).resolve().parent
+CORE = "01-04"
+
+
+def choose(wanted):
+    """Find the notebooks that are asked for: ``all``, a number, or the first and last of a range.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    paths = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    numbers = [path.name[:2] for path in paths]
+    first, last = {"all": ("00", "99")}.get(wanted, (*wanted.split("-"), wanted)[:2])
+    chosen = [path for path, number in zip(paths, numbers, strict=True) if first <= number <= last]
+    if not chosen or not re.fullmatch(r"all|\d\d(-\d\d)?", wanted):
+        names = ", ".join(path.stem for path in paths)
+        raise ValueError(
+            f"No notebook is meant by {wanted!r}; there are {names}. "
+            "Say all, one number such as 05, or a range such as 05-08."
+        )
+    return chosen
 
 
 def execute(path):
     """Execute one notebook as nbval would; return it and the error of the cell that failed."""
     notebook = nbformat.read(path, as_version=4)
+    n_cells = sum(cell["cell_type"] == "code" for cell in notebook.cells)
+    bar = progress_bar(total=n_cells, desc=f"{path.stem:14}", unit="cells", leave=False)
     client = NotebookClient(
         notebook,
+        on_cell_executed=lambda **_: bar.update(),
         timeout=None,
         kernel_name="python3",
         resources={"metadata": {"path": path.parent}},
@@ -37,6 +68,8 @@ def execute(path):
         client.execute()
     except CellExecutionError as error:
         return notebook, error
+    finally:
+        bar.close()
     # What differs between Python versions says nothing about the notebook.
     notebook.metadata["language_info"] = {"name": "python"}
     return notebook, None
@@ -73,27 +106,27 @@ def print_summary(seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("number", nargs="?", default="", help="one notebook alone, such as 04")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("which", nargs="?", default=CORE, help="all, 05, or 05-08; default 01-04")
     parser.add_argument("--in-place", action="store_true", help="write back to notebooks/")
     arguments = parser.parse_args()
-    paths = sorted((ROOT / "notebooks").glob(f"{arguments.number}*.ipynb"))
-    if not paths:
-        names = ", ".join(path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb")))
-        sys.exit(f"No notebook begins with {arguments.number!r}; there are {names}.")
     try:
+        paths = choose(arguments.which)
         scan_corpus(data_dir())  # makes the demo corpus, or says what is wrong, before any kernel
         output_dir()
-    except (CorpusError, OSError) as error:
+    except (ValueError, OSError) as error:  # a CorpusError is a ValueError
         sys.exit(str(error))
+    print("A notebook can be opened in a browser as soon as its line is here:")
     start = time.perf_counter()
     for path in paths:
         begun = time.perf_counter()
-        print(f"{path.stem:16}", end="", flush=True)
         notebook, error = execute(path)
-        in_place = arguments.in_place
-        written = path if error and in_place else write(notebook, path, in_place)
-        print(f"{time.perf_counter() - begun:6.0f} s   {written.relative_to(ROOT)}", flush=True)
+        failed_in_place = error and arguments.in_place
+        written = path if failed_in_place else write(notebook, path, arguments.in_place)
+        seconds = time.perf_counter() - begun
+        print(f"{path.stem:14}{seconds:6.0f} s   {written.relative_to(ROOT)}", flush=True)
         if error:
             sys.exit(f"A cell of {path.name} failed:\n{error}")
     if not arguments.in_place and any(path.stem.startswith("04") for path in paths):

@@ -1,15 +1,26 @@
 """The page in a real browser: Chromium, headless, with a microphone that plays a file."""
 
+import hashlib
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
+
+from ser_utils.deploy import server
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
 --disable-background-networking --disable-component-update --disable-dev-shm-usage
 --autoplay-policy=no-user-gesture-required --use-fake-ui-for-media-stream
 --use-fake-device-for-media-stream --window-size=1200,1100"""
+PAGE = Path(server.__file__).parent / "page"
+
+
+def page_digest():
+    """Digest of the page's files, whatever their line ends."""
+    content = b"".join(path.read_bytes() for path in sorted(PAGE.iterdir()))
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()[:16]
 
 
 class Browser:

@@ -1,6 +1,7 @@
 """`make run` executes copies, says what failed, and leaves the originals alone."""
 
 import json
+import re
 import sys
 
 import nbformat
@@ -36,7 +37,7 @@ def test_a_copy_is_executed_and_the_original_stays(project, monkeypatch, capsys)
     copy = json.loads((project / "output" / "01_fine.ipynb").read_text())
     assert "42" in "".join(copy["cells"][0]["outputs"][0]["text"])
     assert "42" in (project / "output" / "01_fine.html").read_text()
-    assert "output/01_fine.html" in capsys.readouterr().out
+    assert re.search(r"01_fine +\d+ s +output/01_fine\.html", capsys.readouterr().out)
 
 
 def test_a_failing_cell_ends_with_its_error(project, monkeypatch):
@@ -52,6 +53,27 @@ def test_in_place_keeps_a_notebook_that_failed(project, monkeypatch):
         run(monkeypatch, "--in-place")
     assert (project / "notebooks" / "02_broken.ipynb").read_bytes() == before
     assert "42" in (project / "notebooks" / "01_fine.ipynb").read_text()
+
+
+@pytest.mark.parametrize(
+    ("asked", "numbers"),
+    [
+        ("01-04", "01 02 03 04"),
+        ("all", "01 02 03 04 05 06 07 08"),
+        ("05", "05"),
+        ("05-07", "05 06 07"),
+        ("07-99", "07 08"),
+    ],
+)
+def test_all_one_or_some_are_chosen(asked, numbers):
+    chosen = [path.name[:2] for path in run_notebooks.choose(asked)]
+    assert chosen == numbers.split()
+
+
+@pytest.mark.parametrize("asked", ["99", "04-01", "5", "01_load", "01-", ""])
+def test_another_choice_is_refused_with_those_there_are(asked):
+    with pytest.raises(ValueError, match=r"there are 01_load.*Say all, one number such as 05"):
+        run_notebooks.choose(asked)
 
 
 def test_an_unknown_number_or_corpus_is_one_sentence(project, monkeypatch):
