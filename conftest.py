@@ -34,6 +34,14 @@ def real_corpus():
     return (ROOT / Path(REAL_DATA).expanduser()).resolve()
 
 
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project folder, so that caches go nowhere else."""
+    (tmp_path / "environment.yml").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def tiny_recognizer():
     """A recogniser with a small untrained model: it knows nothing and answers at once."""

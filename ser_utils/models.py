@@ -59,7 +59,8 @@ def set_seed(seed):
 
     Notes
     -----
-    On the same processor and versions a training then repeats bit for bit.
+    On the same processor and versions a training then repeats, but for the last digits: threads
+    may add up in another order.
     Notebook: 04_lstm_train.
     """
     import_keras().utils.set_random_seed(seed)

@@ -1,17 +1,21 @@
 """Planted damage is found, each kind by its name, and a clean corpus raises no alarm."""
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pooch
 import pytest
 import soundfile as sf
 from corpora import SR, write_clip, write_folders, write_tess
 
-from ser_utils import audit_corpus, extract_corpus, scan_corpus
+from ser_utils import audio, audit_corpus, extract_corpus, scan_corpus
 from ser_utils.corpora import audit
 from ser_utils.corpora.audit import drop_flagged, official_checksums
+
+pytestmark = pytest.mark.usefixtures("project")  # so that caches go nowhere else
 
 
 @pytest.fixture
@@ -223,6 +227,79 @@ def test_errors_are_dropped_and_warnings_kept(corpus):
     assert reason.startswith("unreadable: the file is cut short")
     assert len(clips.attrs["skipped"]) == 0  # the table given is not changed
     assert len(extract_corpus(kept, cache=False, n_jobs=1).failures) == 0
+
+
+def test_each_file_is_opened_once(release, monkeypatch):
+    for path in list(release.rglob("YAF*.wav")):  # half of them are not in the registry
+        path.rename(path.with_stem(f"{path.stem}".replace("YAF", "XAF")))
+    opened, stream, read_bytes = [], audio._Stream, Path.read_bytes
+
+    def note_stream(file):
+        opened.extend([] if hasattr(file, "read") else [str(file)])
+        return stream(file)
+
+    monkeypatch.setattr(audio, "_Stream", note_stream)
+    note_bytes = lambda path: opened.append(str(path)) or read_bytes(path)  # noqa: E731
+    monkeypatch.setattr(Path, "read_bytes", note_bytes)
+    clips = scan_corpus(release)
+    audit_corpus(clips, n_jobs=1, cache=False)
+    assert sorted(opened) == clips["path"].tolist()
+
+
+def no_work(clip):
+    raise AssertionError("a clip was measured again")
+
+
+def test_the_second_audit_reads_no_clip_and_says_the_same(corpus, monkeypatch, capsys):
+    change(corpus / CLIP, np.zeros_like)
+    first = audit_corpus(scan_corpus(corpus), n_jobs=1)
+    printed = capsys.readouterr().out.splitlines()[-1]
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "_measure", no_work)
+        again = audit_corpus(scan_corpus(corpus), n_jobs=1)
+    pd.testing.assert_frame_equal(again, first)
+    assert capsys.readouterr().out.splitlines()[-1] == printed
+    other_limits = audit_corpus(scan_corpus(corpus), n_jobs=1, silence=0)
+    assert other_limits["what"].tolist() == ["clipping"]  # all samples are at the peak, 0
+
+
+@pytest.mark.parametrize("how", ["content", "time"])
+def test_a_clip_that_changed_is_measured_again(corpus, monkeypatch, how):
+    audit_corpus(scan_corpus(corpus), n_jobs=1)
+    if how == "content":
+        change(corpus / CLIP, lambda y: y[:-1])
+    else:
+        os.utime(corpus / CLIP, (1, 1))
+    monkeypatch.setattr(audit, "_measure", no_work)
+    with pytest.raises(AssertionError, match="again"):
+        audit_corpus(scan_corpus(corpus), n_jobs=1)
+
+
+class Killed(BaseException):
+    """Stops an audit in the middle, as a kill would."""
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"sr": 16', b"\xff\xfe"])
+def test_an_audit_goes_on_where_it_stopped(corpus, project, monkeypatch, torn):
+    change(corpus / CLIP, np.zeros_like)
+    whole = audit_corpus(scan_corpus(corpus), n_jobs=1, cache=False)
+    measure, worked = audit._measure, []
+
+    def measure_some(clip):
+        worked.append(clip)
+        if len(worked) == 10:
+            raise Killed
+        return measure(clip)
+
+    monkeypatch.setattr(audit, "_measure", measure_some)
+    with pytest.raises(Killed):
+        audit_corpus(scan_corpus(corpus), n_jobs=1)
+    (file,) = (project / "output" / "cache").glob("*/audit.jsonl")
+    with file.open("ab") as lines:
+        lines.write(torn)
+    pd.testing.assert_frame_equal(audit_corpus(scan_corpus(corpus), n_jobs=1), whole)
+    again = 36 + 1 if torn != b"\xff\xfe" else 36 + 10  # what is no text is not believed at all
+    assert len(worked) == again
 
 
 @pytest.mark.real_data

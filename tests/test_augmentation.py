@@ -37,8 +37,8 @@ def make_labels():
 def test_the_seed_alone_decides_and_the_clips_stay_as_they_were(name, X, Y):
     before = X.copy(), Y.copy()
     first, again, other = (CHANGES[name](X, Y, rng(seed)) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
+    np.testing.assert_allclose(first, again, atol=1e-4)  # dB; the warp is a product by BLAS
+    assert np.abs(first - other).max() > 0.1
     np.testing.assert_array_equal(X, before[0])
     np.testing.assert_array_equal(Y, before[1])
 
@@ -209,5 +209,5 @@ def test_batches_of_new_voices_differ_from_epoch_to_epoch_and_repeat_with_the_se
 
     (first, labels), (second, _) = epochs(0)
     assert not np.array_equal(first, second)
-    np.testing.assert_array_equal(first, epochs(0)[0][0])
+    np.testing.assert_allclose(first, epochs(0)[0][0], atol=1e-4)  # dB, by BLAS
     np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-5)

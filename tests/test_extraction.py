@@ -29,14 +29,6 @@ from ser_utils.features import KINDS
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A project folder, so that caches go nowhere else."""
-    (tmp_path / "environment.yml").touch()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def clips(project):
     return scan_corpus(write_tess(project / "corpus"))
 

@@ -19,7 +19,7 @@ from ser_utils import AudioError, audio, extract_features, load_audio
 from ser_utils.audio import audio_info
 
 SUBTYPES = ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"]
-LENGTH, RATE = (0, 36), (44, 20)  # shift and bits of a field, for `fuzz.put_bits`
+LENGTH, RATE = (0, 36), (44, 20)  # shift and bits of a field, for `forged_flac`
 LEVELS = [0.0, 1e-42, 1e-30, 1e-4, 0.3, 1.0, 3e4, 2e9, 1e10, 1e30, 3e38]
 
 # The same examples at every run.
@@ -32,7 +32,10 @@ def noise(n_samples, channels=1, seed=0):
 
 def forged_flac(field, value):
     """Bytes of half a second of FLAC that declares something else."""
-    return fuzz.put_bits(fuzz.encode(noise(8000), 16000, "flac", "PCM_16"), *field, value)
+    data, (shift, n_bits) = fuzz.encode(noise(8000), 16000, "flac"), field
+    mask = (1 << n_bits) - 1 << shift  # rate, channels, bits and length share 8 bytes
+    others = int.from_bytes(data[18:26], "big") & ~mask
+    return fuzz.put(data, 18, (others | value << shift & mask).to_bytes(8, "big"))
 
 
 def do_harm(path):

@@ -52,7 +52,7 @@ def test_a_padded_clip_and_its_short_form_give_the_same_probabilities(sequence_m
 
 def test_the_saved_model_needs_nothing_beside_it(sequence_model, frames, tmp_path):
     sequence_model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", compile=False)
     np.testing.assert_allclose(
         loaded.predict(frames, verbose=0), sequence_model.predict(frames, verbose=0), atol=1e-6
     )
@@ -76,8 +76,9 @@ def test_one_seed_gives_one_training(frames):
         set_seed(seed)
         model = build_lstm((30, 5), 3, units=8)
         losses.append(model.fit(frames, labels, epochs=2, verbose=0).history["loss"])
-    assert losses[0] == losses[1]
-    assert losses[0] != losses[2]
+    # Threads may add up in another order, so the last digits are not promised.
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0] != pytest.approx(losses[2], rel=1e-2)
 
 
 def test_it_can_learn(frames):
@@ -120,8 +121,8 @@ def test_training_from_the_disk_gives_what_training_from_memory_gives(frames, tm
         model = build_lstm((None, 5), 3, units=8)
         model.fit(clip_batches(X, LABELS, range(20), batch_size=4, seed=0), epochs=3, verbose=0)
         weights.append(model.get_weights())
-    for memory, disk in zip(*weights, strict=True):
-        np.testing.assert_array_equal(memory, disk)
+    for memory, disk in zip(*weights, strict=True):  # but for the order in which threads add up
+        np.testing.assert_allclose(memory, disk, atol=1e-5)
 
 
 class Counting:

@@ -1,6 +1,7 @@
 """What holds the project together: pins, imports, size, and an import without TensorFlow."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -8,7 +9,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from browser import page_digest
 from packaging.requirements import Requirement
+from PIL import Image
 
 import ser_utils
 
@@ -143,3 +146,16 @@ def code_lines(path):
 @pytest.mark.parametrize("name", ser_utils.__all__)
 def test_every_public_name_is_explained(name):
     assert len((getattr(ser_utils, name).__doc__ or "").split()) > 5
+
+
+def test_the_picture_of_the_page_is_not_older_than_the_page():
+    with Image.open(ROOT / "docs" / "page.png") as picture:
+        assert picture.text.get("page") == page_digest(), "the page has changed: make pictures"
+
+
+def test_every_python_is_tested_in_the_workflow():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    allowed = Requirement(f"python{project['requires-python']}").specifier
+    versions = [version for version in (f"3.{n}" for n in range(8, 30)) if version in allowed]
+    (workflow,) = (ROOT / ".github" / "workflows").iterdir()
+    assert f"python: {json.dumps(versions)}" in workflow.read_text()
