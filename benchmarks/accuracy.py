@@ -5,15 +5,14 @@
 Each finished fit is appended to ``accuracy.csv`` beside this file, one row an epoch, and is not
 made again: an interrupted run goes on where it stopped. The seed draws the split, the weights and
 the order of the batches. No epoch is chosen: the figure is that of the last one.
+The sequence model reads every frame here, every third in the notebook, where time counts.
 """
 
 import argparse
-import datetime
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from record import Record
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
@@ -29,7 +28,6 @@ from ser_utils import (
     set_seed,
 )
 
-RECORD = Path(__file__).with_name("accuracy.csv")
 FIT = ["corpus", "model", "protocol", "seed"]
 
 
@@ -72,17 +70,7 @@ def fit(model, protocol, seed, corpus, epochs):
     """Train one model as notebook 04 does; return a row for each epoch."""
     network, data = prepare(model, protocol, seed, corpus)
     history = network.fit(**data, epochs=epochs, verbose=0).history
-    return pd.DataFrame(history).round(4).assign(epoch=np.arange(1, epochs + 1))
-
-
-def commit():
-    """Name the state of the code, once it is loaded; empty outside of a repository."""
-    git = ["git", "-C", str(RECORD.parent)]
-    named = subprocess.run([*git, "describe", "--always"], capture_output=True, text=True)
-    # A record that has grown changes nothing of what rows are made by.
-    others = [":/", ":(top,exclude)*.csv"]
-    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *others], capture_output=True)
-    return named.stdout.strip() + "-dirty" * (changed.returncode == 1)
+    return pd.DataFrame(history).assign(epoch=np.arange(1, epochs + 1))
 
 
 def main():
@@ -91,7 +79,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=50)
     arguments = parser.parse_args()
     corpus = drop_flagged(scan_corpus(data_dir()))
-    name, code = corpus["corpus"].iloc[0], commit()
+    name, record = corpus["corpus"].iloc[0], Record("accuracy.csv", FIT)
     fits = [
         (model, "random", seed)
         for seed in range(arguments.seeds)
@@ -99,17 +87,13 @@ def main():
     ]
     for model, protocol, seed in [*fits, ("reference", "ordered tail", 0)]:
         key = [name, model, protocol, seed]
-        record = pd.read_csv(RECORD) if RECORD.exists() else pd.DataFrame(columns=FIT)
-        if (record[FIT] == key).all(axis=1).any():
+        if key in record:
             continue
         rows = fit(model, protocol, seed, corpus, arguments.epochs)
-        rows[FIT] = key
-        rows["date"], rows["commit"] = datetime.date.today(), code
-        rows = rows[[*FIT, *rows.columns.drop(FIT)]]
-        rows.to_csv(RECORD, mode="a", header=not RECORD.exists(), index=False)
+        record.append(key, rows)
         print(*key, f"{rows['val_accuracy'].iloc[-1]:.4f}", flush=True)
-    record = pd.read_csv(RECORD)
-    last = record[(record["corpus"] == name) & (record["epoch"] == arguments.epochs)]
+    table = pd.read_csv(record.path)
+    last = table[(table["corpus"] == name) & (table["epoch"] == arguments.epochs)]
     print(last.groupby(FIT[:3])["val_accuracy"].agg(["count", "mean", "min", "max"]).round(4))
 
 

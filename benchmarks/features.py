@@ -22,13 +22,10 @@ are here to be read, not to pick features by. ``--short`` leaves out the thirds 
 """
 
 import argparse
-import datetime
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from protocols import search
-from sklearn.svm import SVC
+from protocols import svm
+from record import Record, mean_and_deviation
 
 from ser_utils import FeatureConfig, data_dir, drop_flagged, extract_corpus, scan_corpus
 from ser_utils.evaluation import (
@@ -37,21 +34,10 @@ from ser_utils.evaluation import (
     evaluate_protocols,
     score_protocols,
 )
-from ser_utils.features import KINDS, normalize
+from ser_utils.extraction import normalize
+from ser_utils.features import KINDS
 
-RECORD = Path(__file__).with_suffix(".csv")
 KEY = ["corpus", "target", "features", "summary", "normalisation", "protocol"]
-
-
-def summarise(X, n_frames, parts):
-    """Means and deviations of each column over equal parts of each clip's real frames."""
-    rows = []
-    for x, n in zip(X, n_frames, strict=True):
-        stretches = np.array_split(x[: max(n, parts)], parts)
-        rows.append(
-            np.hstack([[part.mean(axis=0), part.std(axis=0)] for part in stretches]).ravel()
-        )
-    return np.array(rows)
 
 
 def feature_sets(short):
@@ -78,48 +64,37 @@ def jobs(short, speakers_known):
                 yield summary, normalisation, features, "speaker", "random"
 
 
-def read_done():
-    """Read the keys of the rows that are finished."""
-    if not RECORD.exists():
-        return set()
-    return set(pd.read_csv(RECORD)[KEY].itertuples(index=False, name=None))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="no thirds, and no 'all but one'")
     short = parser.parse_args().short
     config = FeatureConfig(kinds=tuple(KINDS))
     X, n_frames, clips, _ = extract_corpus(drop_flagged(scan_corpus(data_dir())), config=config)
-    corpus, done = clips["corpus"].iloc[0], read_done()
+    corpus, record = clips["corpus"].iloc[0], Record("features.csv", KEY)
     widths = [FeatureConfig(kinds=(kind,)).n_features for kind in KINDS]
     kind_of = np.repeat(list(KINDS), widths)
     known = clips["speaker"].notna().all()
     groups = {"clip": np.arange(len(clips)), "speaker": clips["speaker"].to_numpy()}
     made, table = None, None
-    svm = search(SVC(), svc__C=[1, 10, 100])
     for summary, normalisation, features, target, protocol in jobs(short, known):
         key = (corpus, target, features, summary, normalisation, protocol)
-        if key in done:
+        if key in record:
             continue
         if made != (summary, normalisation):  # the corpus is normalised by the pipeline's scaler
             frames = normalize(X, n_frames, groups[normalisation]) if normalisation in groups else X
             parts = {"whole": 1, "thirds": 3}[summary]
-            made, table = (summary, normalisation), summarise(frames, n_frames, parts)
+            made, table = (summary, normalisation), mean_and_deviation(frames, n_frames, parts)
         kept = np.isin(kind_of, list(feature_sets(short=False)[features]))
         columns = table[:, np.tile(kept, table.shape[1] // len(kept))]
         asked = clips.assign(emotion=clips[target])
         predictions = evaluate_protocols(
             asked,
-            {features: classical_model(svm, columns, asked["emotion"].to_numpy(str))},
+            {features: classical_model(svm(), columns, asked["emotion"].to_numpy(str))},
             protocols=[protocol],
             folds=RAVDESS_FOLDS if "actor" in clips else None,
         )
-        row = score_protocols(predictions).drop(columns=["model", "protocol"]).round(4)
-        row[KEY] = [key]
-        row = row.assign(clips=len(clips), columns=columns.shape[1], date=datetime.date.today())
-        row = row[[*KEY, *row.columns.drop(KEY)]]
-        row.to_csv(RECORD, mode="a", header=not RECORD.exists(), index=False)
+        row = score_protocols(predictions).drop(columns=["model", "protocol"])
+        record.append(key, row.assign(clips=len(clips), columns=columns.shape[1]))
         print(*key, f"{row['accuracy'].iloc[0]:.3f}", flush=True)
 
 

@@ -13,14 +13,13 @@ corpus and "unseen speaker" as protocol are all the looks that were taken at its
 """
 
 import argparse
-import datetime
 import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from accuracy import commit
+from record import HERE, Record, from_letters, to_letters
 
 from ser_utils import (
     data_dir,
@@ -41,7 +40,6 @@ from ser_utils.evaluation import RAVDESS_FOLDS, network_model, protocol_splits, 
 from ser_utils.features import CRNN_CONFIG
 from ser_utils.models import CRNN_STEPS, build_crnn
 
-RECORD = Path(__file__).with_name("generalize.csv")
 KEYS = ["corpora", "tested", "recipe", "protocol", "seed", "fold"]
 
 
@@ -86,7 +84,7 @@ def only(clips, corpus):
     return part.assign(speaker=part["speaker"].str.split("/").str[-1])
 
 
-def fit_all(clips, X, tested, recipe, protocol, seed, code):
+def fit_all(clips, X, tested, recipe, protocol, seed, record):
     """Fit each fold that is not in the record: trained on the rest of its corpus and all others."""
     emotions, codes = np.unique(clips["emotion"], return_inverse=True)
     model = make_model(recipe, X, import_keras().utils.to_categorical(codes))
@@ -96,22 +94,23 @@ def fit_all(clips, X, tested, recipe, protocol, seed, code):
     part = only(clips, tested)
     folds = RAVDESS_FOLDS if tested == "ravdess" else None
     corpora = "+".join([tested, *sorted(set(clips["corpus"]) - {tested})])
-    known = set(pd.read_csv(RECORD, dtype=str)[KEYS].itertuples(index=False, name=None))
     for fold, train, test in protocol_splits(part, protocol, seed=seed, folds=folds):
-        keys = (corpora, tested, recipe, protocol, str(seed), fold)
-        if keys in known:
+        key = (corpora, tested, recipe, protocol, seed, fold)
+        if key in record:
             continue
         start = time.perf_counter()
         probabilities = model(np.r_[own[train], others], own[test], None, seed)[:, possible]
         seconds, answers = time.perf_counter() - start, probabilities.argmax(axis=1)
         truth = np.unique(part["emotion"], return_inverse=True)[1][test]
         right = pd.Series(answers == truth)
-        letters = "".join(chr(ord("a") + answer) for answer in answers)
-        figures = [f"{right.mean():.4f}", f"{right.groupby(truth).mean().mean():.4f}"]
-        row = [*keys, len(test), *figures, f"{seconds:.0f}", datetime.date.today(), code]
-        with RECORD.open("a", encoding="utf-8") as file:
-            file.write(",".join(map(str, [*row, letters])) + "\n")
-        print(*row)
+        row = {
+            "clips": len(test),
+            "accuracy": f"{right.mean():.4f}",
+            "uar": f"{right.groupby(truth).mean().mean():.4f}",
+            "seconds": f"{seconds:.0f}",
+        }
+        record.append(key, [row | {"answers": to_letters(answers)}])
+        print(*key, *row.values(), flush=True)
 
 
 def vote(answers):
@@ -125,18 +124,18 @@ def vote(answers):
     return voted.assign(model=voted["model"] + ", voting")
 
 
-def score(clips, tested):
+def score(clips, tested, record):
     """Score what the record has of this corpus, with intervals."""
     part = only(clips, tested)
     names = np.unique(part["emotion"])
-    record = pd.read_csv(RECORD, dtype={"fold": str})
+    fits = pd.read_csv(record.path, dtype={"fold": str})
     tables = []
-    for row in record[record["tested"] == tested].itertuples():
+    for row in fits[fits["tested"] == tested].itertuples():
         folds = RAVDESS_FOLDS if tested == "ravdess" else None
         splits = protocol_splits(part, row.protocol, seed=row.seed, folds=folds)
         test = {fold: test for fold, _, test in splits}[row.fold]
         table = part.iloc[test][["speaker", "text"]].assign(clip=test, truth=part["emotion"])
-        table["prediction"] = names[[ord(letter) - ord("a") for letter in row.answers]]
+        table["prediction"] = names[from_letters(row.answers)]
         fit = {"protocol": row.protocol, "fold": row.fold, "seed": row.seed}
         tables.append(table.assign(model=f"{row.corpora}|{row.recipe}", **fit))
     answers = pd.concat(tables)
@@ -148,7 +147,7 @@ def score(clips, tested):
     scores.insert(0, "corpora", both[0])
     scores.insert(1, "tested", tested)
     scores.insert(2, "recipe", both[1])
-    file = RECORD.with_name("generalize_scores.csv")
+    file = HERE / "generalize_scores.csv"
     if file.exists():
         older = pd.read_csv(file)
         scores = pd.concat([older[older["tested"] != tested], scores])
@@ -163,19 +162,16 @@ def main():
     parser.add_argument("--recipes", nargs="*", default=["final"], choices=RECIPES)
     parser.add_argument("--protocols", nargs="*", default=["unseen speaker", "random"])
     arguments = parser.parse_args()
-    code, tested = commit(), scan_corpus(data_dir())["corpus"].iloc[0]
+    record, tested = Record("generalize.csv", KEYS), scan_corpus(data_dir())["corpus"].iloc[0]
     roots = [data_dir(), *map(Path, arguments.others)] if arguments.others else data_dir()
     # One vocabulary for all: TESS's pleasant surprise is what RAVDESS calls surprise.
     corpus = drop_flagged(scan_corpus(roots)).replace({"emotion": {"ps": "surprise"}})
     X, _, clips, _ = extract_corpus(corpus, config=CRNN_CONFIG)
-    if not RECORD.exists():
-        columns = [*KEYS, "clips", "accuracy", "uar", "seconds", "date", "commit", "answers"]
-        RECORD.write_text(",".join(columns) + "\n", encoding="utf-8")
     for seed in range(arguments.seeds):  # seed by seed, so that a run broken off is of use
         for recipe in arguments.recipes:
             for protocol in arguments.protocols:
-                fit_all(clips, X, tested, recipe, protocol, seed, code)
-    score(clips, tested)
+                fit_all(clips, X, tested, recipe, protocol, seed, record)
+    score(clips, tested, record)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,12 @@ emotion alone, whatever sounds like another voice was taken for the rare emotion
 """
 
 import argparse
-import datetime
 import time
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from accuracy import commit
-from protocols import mean_and_deviation
+from record import Record, mean_and_deviation
 from sklearn.metrics import precision_score, recall_score
 from sklearn.preprocessing import StandardScaler
 
@@ -37,7 +34,6 @@ from ser_utils import (
 from ser_utils.augmentation import count_frames, warp_voices
 from ser_utils.evaluation import protocol_splits
 
-RECORD = Path(__file__).with_name("imbalance.csv")
 FIT = ["corpus", "protocol", "fold", "seed", "rare", "method"]
 EPOCHS = 40
 METHODS = (
@@ -139,11 +135,7 @@ def main():
     corpus = drop_flagged(scan_corpus(data_dir()))
     X, _, clips, _ = extract_corpus(corpus, config=FeatureConfig(kinds=("mel",)))
     emotions, classes = np.unique(clips["emotion"].to_numpy(str), return_inverse=True)
-    S, name, code = describe(X), clips["corpus"].iloc[0], commit()
-    done = set()
-    if RECORD.exists():
-        table = pd.read_csv(RECORD, dtype={"fold": str})
-        done = set(table[FIT].itertuples(index=False, name=None))
+    S, name, record = describe(X), clips["corpus"].iloc[0], Record("imbalance.csv", FIT)
     jobs = [
         (protocol, fold, seed, rare, method, split)
         for seed in range(arguments.seeds)
@@ -153,20 +145,18 @@ def main():
         for method in METHODS
     ]
     for protocol, fold, seed, rare, method, (train, test) in jobs:
-        key = (name, protocol, fold, seed, str(emotions[rare]), method)
-        if key in done:
+        key = (name, protocol, fold, seed, emotions[rare], method)
+        if key in record:
             continue
         start = time.perf_counter()
         fewer = make_rare(train, classes, rare, seed)
         answers = fit_predict(method, X, S, classes, fewer, test, rare, seed)
-        row = dict(zip(FIT, key, strict=True)) | score(classes[test], answers, rare)
+        row = score(classes[test], answers, rare)
         row["seconds"] = round(time.perf_counter() - start, 2)
-        row["date"], row["commit"] = datetime.date.today(), code
-        row = pd.DataFrame([row]).round(4)
-        row.to_csv(RECORD, mode="a", header=not RECORD.exists(), index=False)
-    record = pd.read_csv(RECORD)
-    record = record[record["corpus"] == name].groupby(["protocol", "method"], sort=False)
-    print(record[["accuracy", "uar", "recall", "precision", "seconds"]].mean().round(3))
+        record.append(key, [row])
+    table = pd.read_csv(record.path)
+    table = table[table["corpus"] == name].groupby(["protocol", "method"], sort=False)
+    print(table[["accuracy", "uar", "recall", "precision", "seconds"]].mean().round(3))
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ import argparse
 import datetime
 import hashlib
 import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from accuracy import fit_normalization
+from record import HERE, Record, from_letters, mean_and_deviation, to_letters
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -48,7 +48,7 @@ from ser_utils.evaluation import (
 )
 from ser_utils.parallel import map_clips
 
-HERE = Path(__file__).parent
+ANSWER = ["model", "seed", "split"]
 
 
 def search(estimator, **settings):
@@ -59,11 +59,6 @@ def search(estimator, **settings):
 
 def svm():
     return search(SVC(), svc__C=[1, 10, 100])
-
-
-def mean_and_deviation(X, n_frames):
-    """Means and deviations of each coefficient over the real frames."""
-    return np.array([np.r_[x[:n].mean(0), x[:n].std(0)] for x, n in zip(X, n_frames, strict=True)])
 
 
 def egemaps(path):
@@ -115,22 +110,17 @@ def make_models(corpus):
     return models, clips
 
 
-def remember(name, model, clips):
+def remember(name, model, clips, record):
     """Wrap a model so that its answers are kept, and looked up instead of being made again."""
     emotions, labels = np.unique(clips["emotion"], return_inverse=True)
-    answers = HERE / "protocols_answers.csv"
-    known = pd.read_csv(answers, index_col=["model", "seed", "split"])["answers"].to_dict()
 
     def fit_predict(train, test, groups, seed):
         split = hashlib.sha256(np.r_[test, labels].astype("<i8").tobytes()).hexdigest()[:12]
-        if (name, seed, split) not in known:
+        key = (name, seed, split)
+        if key not in record:
             codes = model(train, test, groups, seed).argmax(axis=1)
-            text = "".join(chr(ord("a") + code) for code in codes)
-            with answers.open("a", encoding="utf-8") as file:
-                file.write(f'"{name}",{seed},{split},{text}\n')
-            known[name, seed, split] = text
-        codes = np.frombuffer(known[name, seed, split].encode(), np.uint8) - ord("a")
-        return np.eye(len(emotions))[codes]
+            record.append(key, [{"answers": to_letters(codes)}])
+        return np.eye(len(emotions))[from_letters(record.rows(key)["answers"].iloc[-1])]
 
     return fit_predict
 
@@ -143,7 +133,7 @@ def save(table, name, keys):
     table.round(4).to_csv(HERE / name, index=False)
 
 
-def record(predictions, corpus):
+def score(predictions, corpus):
     """Write a row for each fit, and the scores with intervals."""
     rows = []
     for fit, part in predictions.groupby(FIT):
@@ -170,7 +160,8 @@ def main():
     models, clips = make_models(drop_flagged(scan_corpus(data_dir())))
     corpus = clips["corpus"].iloc[0]
     names = arguments.models or models
-    chosen = {name: remember(name, models[name], clips) for name in names}
+    record = Record("protocols_answers.csv", ANSWER)
+    chosen = {name: remember(name, models[name], clips, record) for name in names}
     predictions = evaluate_protocols(
         clips,
         chosen,
@@ -178,7 +169,7 @@ def main():
         seeds=range(arguments.seeds),
         folds=RAVDESS_FOLDS if "actor" in clips else None,
     )
-    print(record(predictions, corpus).round(3).to_string(index=False))
+    print(score(predictions, corpus).round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,151 @@
+"""Records of the benchmarks: what is in them is not done again, and rows fit the file."""
+
+import datetime
+import importlib
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import fuzz, record
+from benchmarks.record import Record, mean_and_deviation
+
+KEYS = ["fold", "seed"]
+JOBS = [("0", 0), ("0", 1), ("OAF", 0), ("OAF", 1)]
+
+
+def run(path, until=None):
+    """Do jobs as the scripts do; an interruption comes before the job named, if any."""
+    table, done = Record(path, KEYS), []
+    for key in JOBS:
+        if key in table:
+            continue
+        if key == until:
+            raise KeyboardInterrupt
+        table.append(key, [{"accuracy": 0.123456, "n": 7}])
+        done.append(key)
+    return done
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
+    path = tmp_path / "a.csv"
+    with pytest.raises(KeyboardInterrupt):
+        run(path, until=("OAF", 0))
+    there = path.read_text()
+    assert run(path) == JOBS[2:]
+    assert run(path) == []
+    assert path.read_text().startswith(there)
+    assert [tuple(row) for row in pd.read_csv(path)[KEYS].astype(str).to_numpy()] == [
+        (fold, str(seed)) for fold, seed in JOBS
+    ]
+
+
+def test_a_key_is_known_whatever_type_pandas_takes_it_for(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("fold,seed,n\n0,0,1\n01,2,3\n")
+    table = Record(path, KEYS)
+    assert ("0", 0) in table
+    assert ("01", np.int64(2)) in table
+    assert ("1", 2) not in table
+    assert ("0", 2) not in table
+
+
+def test_rows_are_written_in_the_order_of_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.csv"
+    monkeypatch.setattr(record, "commit", lambda: "abc1234")
+    there = "fold,date,uar,seed,commit,clips\n0,2026-11-23,0.5,0,f00,9\n"
+    path.write_text(there)
+    Record(path, KEYS).append(("OAF", 1), pd.DataFrame({"clips": [3, 4], "uar": [1 / 3, 1]}))
+    today = datetime.date.today()
+    assert path.read_text() == (
+        f"{there}OAF,{today},0.3333,1,abc1234,3\nOAF,{today},1.0,1,abc1234,4\n"
+    )
+
+
+def test_a_new_file_has_keys_first_then_date_and_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "commit", lambda: "abc1234")
+    Record(tmp_path / "a.csv", KEYS).append(("OAF", 1), [{"clips": 3}])
+    assert (tmp_path / "a.csv").read_text() == (
+        f"fold,seed,clips,date,commit\nOAF,1,3,{datetime.date.today()},abc1234\n"
+    )
+
+
+def test_rows_with_other_columns_are_refused_and_not_written(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("fold,seed,uar,date\n0,0,0.5,2026-11-23\n")
+    for row in ({"accuracy": 1}, {"uar": 1, "accuracy": 1}, {}):
+        with pytest.raises(ValueError, match=r"a\.csv has other columns: fold, seed, uar, date"):
+            Record(path, KEYS).append(("OAF", 1), [row])
+    assert path.read_text().count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "file", "keys"),
+    [
+        ("accuracy", "accuracy.csv", "FIT"),
+        ("features", "features.csv", "KEY"),
+        ("generalize", "generalize.csv", "KEYS"),
+        ("imbalance", "imbalance.csv", "FIT"),
+        ("protocols", "protocols_answers.csv", "ANSWER"),
+    ],
+)
+def test_a_script_knows_what_is_in_its_record(monkeypatch, script, file, keys):
+    monkeypatch.syspath_prepend(record.HERE)  # where Python looks when it runs the script
+    keys = getattr(importlib.import_module(script), keys)
+    table = Record(file, keys)
+    known = pd.read_csv(table.path, dtype={"fold": str, "split": str})[keys]
+    for key in known.iloc[:: len(known) // 4].itertuples(index=False, name=None):
+        assert key in table
+        assert (*key[:-1], "never") not in table
+
+
+def test_the_commit_is_named_and_whether_the_code_is_changed(tmp_path, monkeypatch):
+    def git(*command):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        result = subprocess.run(["git", *who, *command], cwd=tmp_path, capture_output=True)
+        return result.stdout.decode().strip()
+
+    monkeypatch.setattr(record, "HERE", tmp_path)
+    assert record.commit() == ""
+    git("init")
+    for name in ("a.py", "a.csv"):
+        (tmp_path / name).write_text("1\n")
+    git("add", ".")
+    git("commit", "-m", "first")
+    named = git("rev-parse", "--short", "HEAD")
+    assert len(named) >= 7
+    (tmp_path / "a.csv").write_text("2\n")
+    assert record.commit() == named
+    (tmp_path / "a.py").write_text("2\n")
+    assert record.commit() == f"{named}-dirty"
+
+
+def test_clips_are_described_without_filling():
+    X = np.array([[[1.0, 2], [3, 6], [99, 99]], [[1, 1], [2, 2], [9, 9]]])
+    described = mean_and_deviation(X, np.array([2, 3]))
+    np.testing.assert_allclose(described[0], [2, 4, 1, 2])
+    np.testing.assert_allclose(described[1, :2], 4)
+    halves = mean_and_deviation(X, np.array([2, 3]), parts=2)
+    np.testing.assert_allclose(halves[0], [1, 2, 3, 6, 0, 0, 0, 0])
+    np.testing.assert_allclose(halves[1], [1.5, 1.5, 9, 9, 0.5, 0.5, 0, 0])
+
+
+def test_letters_are_classes():
+    assert record.to_letters([0, 2, 1]) == "acb"
+    np.testing.assert_array_equal(record.from_letters("acb"), [0, 2, 1])
+
+
+def test_a_damaged_file_depends_on_seed_and_number_alone(demo_corpus):
+    clips = fuzz.clips_of(demo_corpus, n=1)
+    few, more = (list(fuzz.mutations(clips, n, 0)) for n in (5, 10))
+    assert more[:5] == few
+    assert list(fuzz.mutations(clips, 5, 1)) != few
+    assert len({data for _, data in more}) == 10
+    assert not set(more) & set(clips)
+
+
+def test_checksums_of_ogg_are_repaired(demo_corpus):
+    data = dict(fuzz.clips_of(demo_corpus, n=1))[".ogg"]
+    assert fuzz.repair_ogg(data) == data
+    assert fuzz.repair_ogg(fuzz.put(data, 22, b"1234")) == data
