@@ -408,13 +408,13 @@ def stop_halfway(server, stand_ins, name, target, how):
     arguments = [name, str(target), server.url, json.dumps(server.checksums[name])]
     command = [sys.executable, "-c", IN_ANOTHER_PROCESS, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        n_stalled, deadline = (4 if name == "tess" else 1), time.monotonic() + 20
+        n_stalled, deadline = (4 if name == "tess" else 1), time.monotonic() + 60
         while len(set(stalled) & set(server.asked)) < n_stalled:
             assert process.poll() is None, process.stderr.read().decode()
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.send_signal(how)
-        _, said = process.communicate(timeout=10)
+        _, said = process.communicate(timeout=60)
     server.faults.clear()
     server.over.set()
     server.asked.clear()

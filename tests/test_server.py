@@ -38,12 +38,12 @@ def encoded(y, sr, container="WAV", **settings):
 
 
 def predict(server, content, **settings):
-    return requests.post(f"{server.url}/api/predict", data=content, timeout=30, **settings)
+    return requests.post(f"{server.url}/api/predict", data=content, timeout=60, **settings)
 
 
 def microphone(server, sr=16000, **settings):
     address = f"{server.url.replace('http', 'ws')}/api/stream?sr={sr}"
-    return websocket.create_connection(address, timeout=10, **settings)
+    return websocket.create_connection(address, timeout=60, **settings)
 
 
 def is_well(server):
@@ -305,7 +305,7 @@ def test_a_slow_client_is_let_go(tiny_recognizer, limits):
         client.sendall(beginning)
         start = time.monotonic()
         assert client.recv(100) == b""
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 10  # s; unless told it would be 20
     assert closing_words(microphone(server)) == (1000, "No sound came.")
     assert not server.app.settings["queue"]
     assert is_well(server)
@@ -361,9 +361,9 @@ def test_the_command_serves_a_bundle_until_interrupted(tiny_recognizer, tmp_path
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             url = process.stdout.readline().split()[0]
-            assert requests.get(url, timeout=10).status_code == 200
+            assert requests.get(url, timeout=60).status_code == 200
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()  # or a failure would wait for ever
 
