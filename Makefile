@@ -16,7 +16,7 @@ run: .venv/ready ## execute notebooks 01 to 04 on SER_DATA_DIR or the demo corpu
 test: .venv/ready ## lint, unit tests, and every cell of the notebooks on the demo corpus
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=600 tests notebooks
+	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=1800 --nbval-kernel-startup-timeout=300 tests notebooks
 
 lab: .venv/ready ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks/01_load.ipynb

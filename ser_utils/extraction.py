@@ -16,6 +16,8 @@ from typing import NamedTuple
 import librosa
 import numpy as np
 import pandas as pd
+import scipy
+import soxr
 from filelock import FileLock
 
 from .audio import AudioError, load_audio
@@ -196,7 +198,8 @@ def extract_corpus(clips, *, config=None, n_jobs=-1, cache=True, on_error="repor
         Processes; -1 means all cores. ``joblib.parallel_config`` chooses another backend.
     cache : bool
         Whether to look into ``output/cache`` first and to write there. A cache is valid for the
-        same clips (path, size, time of change), settings and librosa version. An extraction that
+        same clips (path, size, time of change), settings and versions of librosa, NumPy, SciPy and
+        soxr. An extraction that
         was interrupted, even killed, goes on there where it stopped.
     on_error : {"report", "raise"}
         What to do about a clip that cannot be used: list it in ``failures``, or raise its error.
@@ -224,7 +227,8 @@ def extract_corpus(clips, *, config=None, n_jobs=-1, cache=True, on_error="repor
         raise ValueError(f'on_error={on_error!r} is not known; use "report" or "raise".')
     if not len(clips):
         raise ValueError("The table of clips is empty; scan a corpus first.")
-    settings = [librosa.__version__, asdict(config)]
+    libraries = [library.__version__ for library in (librosa, np, scipy, soxr)]
+    settings = [libraries, asdict(config)]
     with cache_folder(clips["path"], settings, cache=cache) as (folder, kept):
         X, n_frames, reasons = _features_in(folder, clips, config, n_jobs, kept)
     used = n_frames > 0

@@ -142,10 +142,12 @@ def extract_features(y, *, config=None):
     03_mfcc builds up by hand, and because frames in rows are transformed three times faster than in
     columns. The other kinds are librosa's; notebook 06_features shows them.
 
-    On one machine the same samples give the same bits in every process. Only a matrix product by
-    BLAS would not: it adds up in another order with another number of threads. The mel product is
-    sparse and does without. The Fourier and cosine transforms (pocketfft) and the resampler (soxr)
-    run in one thread, so their order is fixed. Another processor may differ in the last digits.
+    On one machine the same samples give the same bits of ``mfcc``, ``mel``, ``energy`` and
+    ``shape`` in every process. A matrix product by BLAS would not: with another number of threads
+    it adds up in another order. The mel product is sparse and does without. The Fourier and cosine
+    transforms (pocketfft) and the resampler (soxr) run in one thread, so their order is fixed.
+    librosa's deltas, chroma and pitch use BLAS and promise no last digits. Nor does another
+    processor.
     """
     config = config or FeatureConfig()
     return describe_frames(y, config, *window_and_filters(config.sr, config.n_fft, config.n_mels))

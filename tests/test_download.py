@@ -27,6 +27,7 @@ from ser_utils.corpora import download
 from ser_utils.corpora.download import DownloadError, fetch_corpus
 
 NAMES = ["tess", "ravdess", "emodb"]
+STALL = 120  # s, that a silent server keeps a client waiting
 ZIPS = {"ravdess": "/Audio_Speech_Actors_01-24.zip?download=1", "emodb": "/emodb.zip?download=1"}
 LISTING = "/datasets/:persistentId?persistentId=doi:10.5683/SP2/E8H2MF"
 
@@ -49,7 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body[: len(body) // 2 if fault in ("drop", "stall") else None])
         if fault == "stall":
             self.wfile.flush()
-            self.server.over.wait(20)
+            self.server.over.wait(STALL)
 
     def log_message(self, *args):
         pass
@@ -247,7 +248,7 @@ def test_a_server_that_falls_silent_is_given_up(server, tmp_path, monkeypatch, n
     server.faults[ZIPS.get(name, "/access/datafile/7")] = itertools.repeat("stall")
     start = time.monotonic()
     assert_fails(name, tmp_path / name, r"silent for 0\.3 s")
-    assert time.monotonic() - start < 15  # one stall lasts 20 s
+    assert time.monotonic() - start < STALL / 2
 
 
 @pytest.mark.parametrize("path", [LISTING, "/access/datafile/7", ZIPS["ravdess"]])
@@ -414,7 +415,7 @@ def stop_halfway(server, stand_ins, name, target, how):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.send_signal(how)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=0.75 * download.TIMEOUT)  # at once: not at its end
     server.faults.clear()
     server.over.set()
     server.asked.clear()
@@ -437,9 +438,7 @@ def test_after_a_kill_the_next_call_goes_on(server, stand_ins, tmp_path, name):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_an_interrupt_ends_all_threads_at_once(server, stand_ins, tmp_path):
-    start = time.monotonic()
     work, said = stop_halfway(server, stand_ins, "tess", tmp_path / "tess", signal.SIGINT)
-    assert time.monotonic() - start < 10  # not TIMEOUT
     assert said.startswith("Traceback")  # nothing was logged before
     assert said.strip().endswith("KeyboardInterrupt")
     assert len(list(work.rglob("*.wav"))) == 5

@@ -61,7 +61,12 @@ def test_processes_give_what_one_process_gives(clips):
 def test_a_dask_cluster_gives_the_same_features(clips):
     distributed = pytest.importorskip("distributed")
     alone = extract_corpus(clips, n_jobs=1, cache=False)
-    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    settings = {
+        "n_workers": 2,
+        "threads_per_worker": 1,
+        "dashboard_address": None,
+        "memory_limit": None,
+    }
     with (
         distributed.LocalCluster(**settings) as cluster,
         distributed.Client(cluster),
@@ -276,7 +281,8 @@ def test_all_kinds_come_back_from_the_cache(project, monkeypatch, average):
     np.testing.assert_array_equal(again.X, first.X)
     np.testing.assert_array_equal(first.X[..., :40], mfcc.X)
     y, _ = load_audio(clips["path"].iloc[0])
-    np.testing.assert_array_equal(first.X[0], extract_features(y, config=config))
+    # Chroma and pitch go through BLAS inside of librosa.
+    np.testing.assert_allclose(first.X[0], extract_features(y, config=config), atol=1e-3)
 
 
 def test_normalising_brings_each_group_to_mean_0_and_deviation_1():

@@ -54,7 +54,7 @@ def test_louder_moves_coefficient_0_only():
     np.testing.assert_allclose(change[:, 1:], 0, atol=1e-2)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(arrays(np.float32, st.integers(1, 5000), elements=st.floats(-1, 1, width=32)))
 def test_any_finite_waveform_has_finite_features(y):
     assert np.isfinite(extract_features(y)).all()
@@ -108,7 +108,7 @@ def test_each_kind_has_its_columns_in_each_layout(kind, n_samples):
 
 
 def test_kinds_stand_beside_each_other_in_the_order_asked_for():
-    kinds = ("shape", "mfcc", "pitch")
+    kinds = ("shape", "mfcc", "energy")
     together = extract_features(noise(), config=FeatureConfig(kinds=list(kinds)))
     np.testing.assert_array_equal(together, np.hstack([of_kind(kind, noise()) for kind in kinds]))
     assert FeatureConfig(kinds=list(kinds)) == FeatureConfig(kinds=kinds)  # as JSON gives it back

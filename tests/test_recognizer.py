@@ -63,8 +63,8 @@ def test_compiled_and_padded_it_says_what_the_model_says(tiny_recognizer):
     plain = np.asarray(tiny_recognizer.model(extract_features(y)[None]))[0]
     one = tiny_recognizer.probabilities([y])[0]
     several = tiny_recognizer.probabilities([y, y[:8000], y])
-    np.testing.assert_allclose(one, plain, atol=1e-5)
-    np.testing.assert_allclose(several[[0, 2]], [plain, plain], atol=1e-5)
+    np.testing.assert_allclose(one, plain, atol=1e-4)
+    np.testing.assert_allclose(several[[0, 2]], [plain, plain], atol=1e-4)
 
 
 @pytest.mark.parametrize("sr", [8000, 16000, 22050, 44100, 48000])

@@ -382,8 +382,8 @@ def synthesize(word, emotion, speaker):
     Returns
     -------
     np.ndarray [shape=(n_samples,), dtype=float64]
-        Mono waveform at `SAMPLE_RATE`, full scale +-1. Processors differ in its last digits only,
-        so rounded to 16 bits, as the corpus has it, it is the same everywhere and for ever.
+        Mono waveform at `SAMPLE_RATE`, full scale +-1. Processors differ in its last digits, far
+        below the 16 bits of the corpus.
 
     Raises
     ------
