@@ -199,8 +199,7 @@ def extract_corpus(clips, *, config=None, n_jobs=-1, cache=True, on_error="repor
     cache : bool
         Whether to look into ``output/cache`` first and to write there. A cache is valid for the
         same clips (path, size, time of change), settings and versions of librosa, NumPy, SciPy and
-        soxr. An extraction that
-        was interrupted, even killed, goes on there where it stopped.
+        soxr. An extraction that was interrupted, even killed, goes on there where it stopped.
     on_error : {"report", "raise"}
         What to do about a clip that cannot be used: list it in ``failures``, or raise its error.
 

@@ -252,9 +252,8 @@ def test_a_stream_from_another_site_is_refused(server):
 def test_a_message_that_is_too_long_ends_the_stream(server):
     stream = microphone(server)
     stream.send_binary(bytes(LIMITS["message"] + 2))
-    with suppress(
-        ConnectionError, websocket.WebSocketException
-    ):  # the rest of the message finds the door shut
+    # The rest of the message finds the door shut.
+    with suppress(ConnectionError, websocket.WebSocketException):
         assert closing_words(stream)[0] == 1009
     assert is_well(server)
 
