@@ -27,18 +27,23 @@ class Record:
 
     def __init__(self, name, keys):
         self.path, self.keys = HERE / name, list(keys)
+        self.state = None  # of the file when it was last read
         self.commit = commit()  # now, not when a fit is done: the code may change meanwhile
 
     def rows(self, key):
         """Find the rows of one fit, with all columns as text.
 
-        The file is read anew, so another run may write to it, too. As text, since pandas takes
-        folds that are called 0 and 1 for numbers.
+        The file is read anew when it has changed, so another run may write to it, too. As text,
+        since pandas takes folds that are called 0 and 1 for numbers.
         """
         if not self.path.exists():
             return pd.DataFrame(columns=self.keys)
-        table = pd.read_csv(self.path, dtype=str, keep_default_na=False)
-        return table[(table[self.keys] == [str(part) for part in key]).all(axis=1)]
+        status = self.path.stat()
+        if self.state != (status.st_mtime_ns, status.st_size):
+            self.state = status.st_mtime_ns, status.st_size
+            self.table = pd.read_csv(self.path, dtype=str, keep_default_na=False)
+            self.places = self.table.groupby(self.keys).indices
+        return self.table.iloc[self.places.get(tuple(map(str, key)), [])]
 
     def __contains__(self, key):
         return not self.rows(key).empty

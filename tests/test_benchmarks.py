@@ -2,7 +2,9 @@
 
 import datetime
 import importlib
+import random
 import subprocess
+import time
 
 import numpy as np
 import pandas as pd
@@ -49,6 +51,17 @@ def test_a_key_is_known_whatever_type_pandas_takes_it_for(tmp_path):
     assert ("01", np.int64(2)) in table
     assert ("1", 2) not in table
     assert ("0", 2) not in table
+
+
+def test_a_file_is_read_again_only_when_another_run_has_written(tmp_path, monkeypatch):
+    mine, other = (Record(tmp_path / "a.csv", KEYS) for _ in range(2))
+    mine.append(("0", 0), [{"n": 1}])
+    assert ("0", 0) in mine
+    other.append(("0", 1), [{"n": 1}])
+    assert ("0", 1) in mine
+    monkeypatch.setattr(pd, "read_csv", None)
+    assert ("0", 1) in mine
+    assert ("0", 2) not in mine
 
 
 def test_rows_are_written_in_the_order_of_the_file(tmp_path, monkeypatch):
@@ -138,11 +151,23 @@ def test_letters_are_classes():
 
 def test_a_damaged_file_depends_on_seed_and_number_alone(demo_corpus):
     clips = fuzz.clips_of(demo_corpus, n=1)
-    few, more = (list(fuzz.mutations(clips, n, 0)) for n in (5, 10))
+    few = list(fuzz.mutations(clips, 5, 0))
+    time.sleep(1.1)  # s; a format that notes the time would show
+    more = list(fuzz.mutations(clips, 10, 0))
     assert more[:5] == few
     assert list(fuzz.mutations(clips, 5, 1)) != few
     assert len({data for _, data in more}) == 10
     assert not set(more) & set(clips)
+
+
+def test_forged_flacs_declare_every_value_at_a_limit(demo_corpus, monkeypatch):
+    clips, rng = fuzz.clips_of(demo_corpus, n=1), random.Random(0)
+    monkeypatch.setattr(fuzz, "FIELDS", [field for field in fuzz.FIELDS if field[0] == ".flac"])
+    headers = [int.from_bytes(fuzz.forge(rng, clips)[1][18:26], "big") for _ in range(800)]
+    assert {header >> 44 for header in headers} >= {rate & 2**20 - 1 for rate in fuzz.RATES}
+    assert {(header >> 41 & 7) + 1 for header in headers} >= {1, 2, 3, 4, 5, 7, 8}
+    assert {(header >> 36 & 31) + 1 for header in headers} >= {1, 2, 8, 16, 32}
+    assert {header & 2**36 - 1 for header in headers} >= set(fuzz.SIZES)
 
 
 def test_checksums_of_ogg_are_repaired(demo_corpus):
