@@ -177,6 +177,11 @@ def test_an_official_release_is_clean(release):
     assert findings(release) == []
 
 
+def test_an_official_wav_with_a_suffix_in_capitals_is_checked_too(release):
+    (release / CLIP).rename((release / CLIP).with_suffix(".WAV"))
+    assert findings(release) == []
+
+
 def test_a_clip_that_is_not_the_official_one_is_found(release):
     write_clip(release / CLIP, seconds=0.6, seed=99)  # overwritten by another recording
     assert findings(release) == [[CLIP, "checksum", "error"]]

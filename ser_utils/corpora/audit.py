@@ -6,7 +6,6 @@ Notebook: 01_load; the other notebooks leave out what it flags.
 import hashlib
 import io
 import json
-import os
 import zlib
 from pathlib import Path
 
@@ -70,7 +69,8 @@ def _measure(clip):
 def _measure_all(paths, n_jobs, cache):
     """Measure every clip; what is finished outlives a kill, a line of JSON for each clip."""
     names = {name for release in RELEASES for name in official_checksums(release)}
-    clips = [(path, os.path.basename(path) in names) for path in paths]
+    wavs = {path for path in paths if path.lower().endswith(".wav")}
+    clips = [(path, path in wavs and f"{Path(path).stem}.wav" in names) for path in paths]
     with cache_folder(paths, "audit", cache=cache) as (folder, _):
         file = folder / "audit.jsonl"
         done = _read_lines(file)
