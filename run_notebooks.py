@@ -62,6 +62,7 @@ def execute(path):
         resources={"metadata": {"path": path.parent}},
         record_timing=False,
         coalesce_streams=True,  # of a progress bar only the last state
+        store_widget_state=False,  # scripts and sounds
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns of local TCP at each start
     )
     try:
@@ -72,7 +73,15 @@ def execute(path):
         bar.close()
     # What differs between Python versions says nothing about the notebook.
     notebook.metadata["language_info"] = {"name": "python"}
+    drop_widgets(notebook)
     return notebook, None
+
+
+def drop_widgets(notebook):
+    """Leave the sentence that stands for a widget; without its kernel the widget is not found."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
 
 
 def write(notebook, path, in_place):

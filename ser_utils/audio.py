@@ -3,6 +3,7 @@
 Notebook: 01_load (what is in a file), 02_eda (see it and hear it).
 """
 
+import html
 import io
 import math
 import os
@@ -262,3 +263,38 @@ def listen(y, sr):
     player = Audio(data=mp3.getvalue())
     player.mimetype = "audio/mpeg"
     return player
+
+
+def listen_row(sounds, *, hidden=None):
+    """Make a row of players, so that sounds can be compared by ear.
+
+    Parameters
+    ----------
+    sounds : dict of str to tuple
+        Caption and ``(y, sr)`` of each player, as `listen` takes them.
+    hidden : sequence of str, optional
+        For each player a text that is shown only after a click, such as the true emotion.
+
+    Returns
+    -------
+    IPython.display.HTML
+
+    Notes
+    -----
+    Own code because IPython shows players one below the other, with no caption.
+    Notebooks: 01_load, 02_eda, 03_mfcc, 04_lstm_train.
+    """
+    from IPython.display import HTML
+
+    figures = []
+    for i, (caption, (y, sr)) in enumerate(sounds.items()):
+        answer = ""
+        if hidden is not None:
+            answer = f"<details><summary>Show</summary>{html.escape(hidden[i])}</details>"
+        player = f'<audio controls style="width: 210px" src="{listen(y, sr).src_attr()}"></audio>'
+        figures.append(
+            f'<figure style="margin: 0"><figcaption>{html.escape(caption)}</figcaption>'
+            f"{player}{answer}</figure>"
+        )
+    row = "display: flex; flex-wrap: wrap; gap: 12px"
+    return HTML(f'<div style="{row}">{"".join(figures)}</div>')

@@ -38,10 +38,11 @@ def emotion_palette(emotions):
 
 
 def plot_emotion_counts(clips, *, ax=None):
-    """Count plot of the emotions of a table of clips. Notebooks: 01_load, 02_eda."""
-    ax = ax or plt.subplots(figsize=(8, 3), layout="constrained")[1]
+    """Count plot of the emotions of a table of clips. Notebook: 02_eda."""
+    ax = ax or plt.subplots(figsize=(10, 3.5), layout="constrained")[1]
     palette = emotion_palette(clips["emotion"])
-    sns.countplot(clips, x="emotion", order=palette, hue="emotion", palette=palette, ax=ax)
+    exact = {"palette": palette, "saturation": 1}  # seaborn mutes the colours of bars otherwise
+    sns.countplot(clips, x="emotion", order=palette, hue="emotion", ax=ax, **exact)
     ax.set(xlabel="emotion", ylabel="clips", title="Clips of each emotion")
     return ax
 
@@ -55,7 +56,7 @@ def plot_waveform(y, sr, *, colour="#333333", ax=None):
     sr : int
         Sample rate (in Hz).
     """
-    ax = ax or plt.subplots(figsize=(8, 2), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(10, 2.5), layout="constrained")[1]
     librosa.display.waveshow(y, sr=sr, color=colour, ax=ax)
     ax.set(xlabel="time (s)", ylabel="amplitude", title="Waveform")
     return ax
@@ -75,7 +76,7 @@ def plot_spectrogram(decibels, sr, *, hop_length, y_axis="linear", ax=None, **li
     **limits
         ``vmin`` and ``vmax`` (in dB) where several pictures share one colour scale.
     """
-    ax = ax or plt.subplots(figsize=(8, 3), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(10, 3.5), layout="constrained")[1]
     axes = {"sr": sr, "hop_length": hop_length, "x_axis": "time", "y_axis": y_axis}
     picture = librosa.display.specshow(decibels, **axes, cmap="magma", ax=ax, **limits)
     ax.figure.colorbar(picture, ax=ax, format="%+.0f dB")

@@ -29,6 +29,7 @@ ORDER = [
     "augmentation",
     "evaluation",
     "plotting",
+    "widgets",
     "deploy.recognizer",
     "deploy.server",
     "deploy.phone",
