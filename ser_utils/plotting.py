@@ -81,6 +81,8 @@ def plot_spectrogram(decibels, sr, *, hop_length, y_axis="linear", ax=None, **li
     picture = librosa.display.specshow(decibels, **axes, cmap="magma", ax=ax, **limits)
     ax.figure.colorbar(picture, ax=ax, format="%+.0f dB")
     ax.set(xlabel="time (s)", ylabel="frequency (Hz)", title="Spectrogram")
+    if y_axis == "mel":  # librosa would label powers of two beyond the top
+        ax.set_yticks([hz for hz in (0, 500, 1000, 2000, 4000, 8000) if hz <= sr / 2])
     return ax
 
 
@@ -95,9 +97,9 @@ def plot_history(history, *, metric="accuracy", ax=None):
     """
     ax = ax or plt.subplots(figsize=(4, 3), layout="constrained")[1]
     epochs = np.arange(1, len(history[metric]) + 1)
-    ax.plot(epochs, history[metric], color="#0072B2", label="training")
-    ax.plot(epochs, history[f"val_{metric}"], color="#D55E00", ls="--", label="validation")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.plot(epochs, history[metric], color="#0072B2", lw=2, label="training")
+    ax.plot(epochs, history[f"val_{metric}"], color="#D55E00", lw=2, ls="--", label="validation")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     unit = {"accuracy": "share of clips", "loss": "cross-entropy, nats"}[metric]
     ax.set(xlabel="epoch", ylabel=f"{metric} ({unit})", title=metric.capitalize())
     ax.legend()
@@ -118,10 +120,11 @@ def plot_confusion(matrix, emotions, *, ax=None):
     -----
     Notebooks: 04_lstm_train, 05_evaluate.
     """
-    ax = ax or plt.subplots(figsize=(6, 4.5), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(9, 6), layout="constrained")[1]
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
     names = {"xticklabels": emotions, "yticklabels": emotions}
-    sns.heatmap(shares, annot=matrix, fmt="d", cmap="Blues", vmin=0, vmax=1, ax=ax, **names)
+    colours = {"cmap": "Blues", "vmin": 0, "vmax": 1, "cbar_kws": {"label": "share of the row"}}
+    sns.heatmap(shares, annot=matrix, fmt="d", ax=ax, **colours, **names)
     ax.tick_params(axis="y", rotation=0)
     ax.tick_params(axis="x", rotation=45)
     ax.set(xlabel="predicted emotion", ylabel="true emotion", title="Confusion matrix")

@@ -85,7 +85,7 @@ class Recorder(_Widget):
         """What the browser draws; ``turn`` tells it that a take was dealt with."""
         folders = [self.folder / emotion for emotion in self.emotions]
         counts = [sum(p.suffix.lower() in AUDIO_SUFFIXES for p in f.glob("*")) for f in folders]
-        lists = {"emotions": self.emotions, "counts": counts, "kept": self.kept.copy()}
+        lists = {"emotions": self.emotions, "counts": counts, "kept": self.kept}
         return {**lists, "place": self.place, "error": error, "turn": turn}
 
     def receive(self, message, buffers):
@@ -187,9 +187,7 @@ class EarTest(_Widget):
         self.clips, self.answers, self.emotions = clips, [], sorted(set(clips["emotion"]))
         self.sounds = [listen(*load_audio(path, sr=None)).data for path in clips["path"]]
         sentence = f"Ear test of {len(clips)} clips: run this cell in JupyterLab to take it."
-        invitation = (
-            f"You will hear {len(clips)} clips, one after another. Name the emotion of each."
-        )
+        invitation = f"You will hear {len(clips)} clips, one by one. Name the emotion of each."
         super().__init__(sentence, self._state("start", invitation))
 
     def _state(self, stage, status, **more):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 
 import nbformat
@@ -53,6 +54,37 @@ def test_in_place_keeps_a_notebook_that_failed(project, monkeypatch):
         run(monkeypatch, "--in-place")
     assert (project / "notebooks" / "02_broken.ipynb").read_bytes() == before
     assert "42" in (project / "notebooks" / "01_fine.ipynb").read_text()
+
+
+@pytest.fixture
+def widget_notebook(project):
+    """A notebook with nothing but a recorder in it."""
+    code = 'from ser_utils.widgets import record_clips\nrecord_clips("own", ["angry", "sad"])'
+    path = project / "notebooks" / "01_fine.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), path)
+    return path
+
+
+def test_of_a_widget_its_sentence_is_kept(widget_notebook, project, monkeypatch):
+    run(monkeypatch, "01")
+    sentence = "Recorder for angry, sad: run this cell in JupyterLab to record into own."
+    copy = json.loads((project / "output" / "01_fine.ipynb").read_text())
+    (output,) = copy["cells"][0]["outputs"]
+    assert output["data"] == {"text/plain": [sentence]}
+    assert "widgets" not in copy["metadata"]  # scripts, sounds
+    assert sentence in (project / "output" / "01_fine.html").read_text()
+
+
+def test_a_widget_passes_nbval(widget_notebook, project, monkeypatch):
+    run(monkeypatch, "01", "--in-place")
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env"]
+    command += ["--rootdir", project, "-p", "no:cacheprovider", widget_notebook]
+    nbval = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert nbval.returncode == 0, nbval.stdout
+    assert "1 passed" in nbval.stdout
+    changed = widget_notebook.read_text().replace("Recorder for", "Another one for")
+    widget_notebook.write_text(changed)
+    assert subprocess.run(command, cwd=project, capture_output=True).returncode == 1
 
 
 @pytest.mark.parametrize(

@@ -298,6 +298,7 @@ def test_answers_are_stored_and_read_again(clips, project):
     expected = clips[["path", "emotion"]].assign(answer=answers)
     pd.testing.assert_frame_equal(answered, expected, check_dtype=False)
     assert answered.attrs["taken"] == pd.Timestamp.today().date().isoformat()
+    assert answered.attrs == clips.attrs | {"taken": answered.attrs["taken"]}
     assert "taken" not in clips.attrs
     (stored,) = (project / "output").iterdir()
     assert stored.name == "ear_test_corpus.json"
@@ -467,8 +468,6 @@ class Widget:
 @pytest.fixture
 def open_widget(lab, browser, wait_until):
     """Open a notebook in JupyterLab, with a script that runs first, and run its only cell."""
-    from selenium.webdriver import ActionChains, Keys
-
     scripts, driver = [], browser.driver
 
     def can_reach():
@@ -482,10 +481,10 @@ def open_widget(lab, browser, wait_until):
         added = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
         scripts.append(added)
         driver.get(f"{lab}/lab/tree/{name}.ipynb?reset")
-        idle = ".jp-NotebookPanel-toolbar [data-status=idle]"
-        wait_until(lambda: driver.find_elements("css selector", idle))
-        driver.find_element("css selector", ".jp-CodeCell .cm-content").click()
-        ActionChains(driver).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+        bar = "return document.getElementById('jp-main-statusbar')?.innerText ?? ''"
+        wait_until(lambda: ") | Idle" in browser.run(bar))
+        run = "[data-command='notebook:run-cell-and-select-next']"
+        driver.find_element("css selector", run).click()
         wait_until(lambda: driver.find_elements("css selector", ".ser-widget"))
         return Widget(browser, wait_until)
 
@@ -497,8 +496,9 @@ def open_widget(lab, browser, wait_until):
 def names_outside_the_choices(widget):
     """Emotions and file names anywhere in the page but on the buttons to answer with."""
     html = widget.run("""
-        const page = document.documentElement.cloneNode(true);
+        const page = document.body.cloneNode(true);
         page.querySelector(".ser-widget [role=group]").remove();
+        page.querySelectorAll("style").forEach((style) => style.remove());  // has icons of moods
         return page.outerHTML""")
     return re.findall(r"\b(?:angry|disgust|fear|happy|ps|sad)\b|SA_\w+|\w+\.wav", html)
 
@@ -510,6 +510,7 @@ def test_the_ear_test_is_taken_by_keyboard_and_mouse(open_widget, lab_folder, wa
     assert "one time in seven (14 %)" in widget.text(".ser-widget")
     assert not names_outside_the_choices(widget)
     assert not widget.run("return played.length")  # nothing plays before it is asked for
+    assert not widget.all(".ser-row button")[1].is_displayed()  # nor is there what to answer
     widget.click("Start")
     choices = sorted(EMOTIONS)
     answers = [*clips["emotion"][:9], *["sad"] * 5]
@@ -562,9 +563,10 @@ def test_keys_are_for_the_test_and_not_for_jupyter(open_widget, wait_until):
     cells = widget.run("return document.querySelectorAll('.jp-Notebook .jp-CodeCell').length")
     assert cells == 2  # ours and the empty one below it
     assert not widget.run("return document.querySelectorAll('.jp-MarkdownCell').length")
-    roles = "return [...document.querySelectorAll('.ser-widget button')].map(b => b.innerText)"
-    assert all(widget.run(roles)[:1])
-    assert widget.all("[aria-live=polite]")
+    tree = widget.browser.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = {(node["role"]["value"], node["name"]["value"]) for node in tree if "name" in node}
+    assert {("group", "Ear test"), ("button", "Play again"), ("button", "sad")} <= named
+    assert [p.text for p in widget.all("[aria-live=polite]")] == ["Clip 2 of 14"]
     heights = [button.size["height"] for button in widget.all("button")]
     assert min(heights) >= 44
 
@@ -605,6 +607,7 @@ def test_a_take_is_recorded_heard_and_kept(open_widget, lab_folder, wait_until):
     assert 1.2 < len(y) / sr < 10
     hertz = np.argmax(np.abs(np.fft.rfft(y))) * sr / len(y)
     assert hertz == pytest.approx(440, abs=2)
+    assert np.percentile(np.abs(y), 99) == pytest.approx(0.5, abs=0.05)
     assert widget.text(".ser-widget li") == f"happy/happy_01.wav, {len(y) / sr:.1f} s"
     assert "angry 0, happy 1, sad 0" in widget.text(".ser-widget")
     assert not widget.text(".ser-error")

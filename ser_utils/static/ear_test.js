@@ -41,7 +41,6 @@ function render({ model, el }) {
   answers.setAttribute("aria-label", "Which emotion?");
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", "Ear test");
-  root.dataset.lmSuppressShortcuts = "true";  // keys pressed in here are no shortcuts of Jupyter's
 
   function send(message) {
     asked = true;
@@ -118,6 +117,9 @@ function render({ model, el }) {
   }
 
   makeAnswers(model.get("shown").emotions);
+  for (const node of root.querySelectorAll("button")) {
+    node.dataset.lmSuppressShortcuts = "true";  // keys pressed on it are no shortcuts of Jupyter's
+  }
   model.on("change:shown", draw);
   draw();
   el.append(root);

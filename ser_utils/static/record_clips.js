@@ -65,7 +65,6 @@ function render({ model, el }) {
   trouble.setAttribute("role", "alert");
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", "Recorder");
-  root.dataset.lmSuppressShortcuts = "true";  // keys pressed in here are no shortcuts of Jupyter's
 
   const emotion = () => choices.querySelector("input:checked").value;
   const name = () => { keep.textContent = `Keep as ${emotion()}`; };
@@ -170,6 +169,9 @@ function render({ model, el }) {
     complain("insecure");
   } else {
     status.textContent = `Choose an emotion, press Record, and say one sentence of at most ${LONGEST} s.`;
+  }
+  for (const node of root.querySelectorAll("button, input, audio")) {
+    node.dataset.lmSuppressShortcuts = "true";  // keys pressed on it are no shortcuts of Jupyter's
   }
   model.on("change:shown", draw);
   el.append(root);
