@@ -569,6 +569,26 @@ def test_keys_are_for_the_test_and_not_for_jupyter(open_widget, wait_until):
     assert [p.text for p in widget.all("[aria-live=polite]")] == ["Clip 2 of 14"]
     heights = [button.size["height"] for button in widget.all("button")]
     assert min(heights) >= 44
+    widget.press("\t")  # from Play again to the first answer
+    widget.press(" ")
+    wait_until(lambda: widget.status() == "Clip 3 of 14")
+
+
+@needs_chromium
+def test_after_a_reload_the_test_goes_on_and_is_silent(open_widget, browser, wait_until):
+    widget = open_widget("ear", COUNT_PLAYS)
+    widget.click("Start")
+    wait_until(lambda: widget.status() == "Clip 1 of 14")
+    widget.press("1")
+    wait_until(lambda: widget.status() == "Clip 2 of 14")
+    browser.driver.find_element("css selector", "[data-command='docmanager:save']").click()
+    wait_until(lambda: not browser.driver.find_elements("css selector", ".jp-mod-dirty"))
+    browser.driver.refresh()
+    wait_until(lambda: widget.all(".ser-status"))
+    assert widget.status() == "Clip 2 of 14"
+    assert not widget.run("return played.length")
+    widget.click("Play again")
+    wait_until(lambda: widget.run("return played.length") == 1)
 
 
 @needs_chromium

@@ -1,0 +1,328 @@
+"""What notebooks 01 to 04 say about the demo corpus is true.
+
+A paragraph that begins "*On the demo corpus*" reads one picture or number. Each of its sentences is
+tied to a test by `reading`, and the tests run the notebook's own cells, so a sentence, its number
+and its computation cannot drift apart.
+"""
+
+import functools
+import json
+import re
+import types
+from pathlib import Path
+
+import librosa
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.ndimage import median_filter
+
+from ser_utils import load_audio
+
+ROOT = Path(__file__).parent.parent
+CORE = ["01_load", "02_eda", "03_mfcc", "04_lstm_train"]
+TESTED = []  # (notebook, words of it)
+
+
+def cells(notebook, kind):
+    """Sources of the cells of one kind, without exercises and solutions."""
+    path = ROOT / "notebooks" / f"{notebook}.ipynb"
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        tags = set(cell["metadata"].get("tags", []))
+        if cell["cell_type"] == kind and not tags & {"exercise", "solution"}:
+            yield "".join(cell["source"])
+
+
+def paragraphs(notebook):
+    """The readings of a notebook."""
+    text = "\n\n".join(cells(notebook, "markdown"))
+    return [part for part in text.split("\n\n") if part.startswith("*On the demo corpus*")]
+
+
+def run(notebook, *, until="# the end", skip="# nothing"):
+    """Run the cells of a notebook up to the one with ``until``; return its variables."""
+    mpl.use("Agg")
+    names = {"display": print}
+    for source in cells(notebook, "code"):
+        if until in source:
+            break
+        if skip not in source:
+            exec(source, names)
+    plt.close("all")
+    return types.SimpleNamespace(**names)
+
+
+def reading(notebook, *words):
+    """Tie a test to the words of a notebook that it proves."""
+    TESTED.extend((notebook, word) for word in words)
+
+    def tie(test):
+        @functools.wraps(test)
+        def check(*args, **kwargs):
+            for word in words:
+                assert any(word in part for part in paragraphs(notebook)), word
+            test(*args, **kwargs)
+
+        return check
+
+    return tie
+
+
+@pytest.fixture(scope="module")
+def load(demo_corpus):
+    return run("01_load", until="wav = io.BytesIO()")
+
+
+@pytest.fixture(scope="module")
+def eda(demo_corpus):
+    return run("02_eda", skip="ear_test(")
+
+
+@pytest.fixture(scope="module")
+def mfcc(demo_corpus):
+    return run("03_mfcc", until="X, n_frames")
+
+
+@pytest.fixture(scope="module")
+def lstm(demo_corpus):
+    names = run("04_lstm_train", until="baselines = {")
+    (table,) = (source for source in cells("04_lstm_train", "code") if "tail = np" in source)
+    variables = vars(names)
+    exec(table, variables)
+    return types.SimpleNamespace(**variables)
+
+
+@pytest.mark.parametrize("notebook", CORE)
+def test_every_sentence_about_the_demo_corpus_is_tested(notebook):
+    tested = [words for name, words in TESTED if name == notebook]
+    assert paragraphs(notebook)
+    for part in paragraphs(notebook):
+        for sentence in re.split(r"(?<=[.?])\s+(?=[A-Z])", part):
+            assert any(words in sentence for words in tested), sentence
+
+
+# 01
+
+
+@reading("01_load", "the wave repeats about every 3.7 ms, which makes 268 repetitions per second.")
+def test_the_period_of_the_first_clip(load):
+    part = load.y[load.peak - 1024 :][:2048]
+    f0 = librosa.yin(part, fmin=65, fmax=600, sr=load.sr, frame_length=2048, center=False)[0]
+    assert abs(f0 - 268) < 2
+    assert round(1000 / f0, 1) == 3.7
+
+
+@reading("01_load", "every voice says 20 sentences in each of seven emotions", "one time in seven.")
+def test_the_design_of_the_demo_corpus(load):
+    counts = load.corpus.groupby(["speaker", "emotion"])["text"].nunique()
+    assert set(counts) == {20}
+    assert load.corpus["emotion"].nunique() == 7
+    assert set(load.corpus["emotion"].value_counts(normalize=True)) == {1 / 7}
+
+
+# 02
+
+
+@reading("02_eda", "the seven bars are equally high, at 80 clips each.")
+def test_the_bars(eda):
+    assert eda.corpus["emotion"].value_counts().tolist() == [80] * 7
+
+
+@reading(
+    "02_eda",
+    "fear and angry are the shortest, with medians of 1.6 and 1.7 seconds, and disgust and sad the "
+    "longest, with 2.3 seconds each.",
+    "All voices say the same twenty sentences in every emotion",
+)
+def test_the_lengths(eda):
+    medians = eda.seconds.groupby("emotion")["seconds"].median().sort_values()
+    assert medians.index[:2].tolist() == ["fear", "angry"]
+    assert set(medians.index[-2:]) == {"disgust", "sad"}
+    assert medians.round(1)[["fear", "angry", "disgust", "sad"]].tolist() == [1.6, 1.7, 2.3, 2.3]
+    texts = eda.corpus.groupby(["speaker", "emotion"])["text"].agg(lambda text: tuple(sorted(text)))
+    assert texts.nunique() == 1
+
+
+def describe_column(path):
+    """Peak, level above 2,000 Hz (dB) and pitch (semitones) of a clip, as its column draws it."""
+    y, sr = load_audio(path)
+    power = np.abs(librosa.stft(y, n_fft=1024, hop_length=256)) ** 2
+    high = power[librosa.fft_frequencies(sr=sr, n_fft=1024) > 2000].mean()
+    f0 = librosa.pyin(y, fmin=65, fmax=600, sr=sr, frame_length=1024, hop_length=256)[0]
+    return np.abs(y).max(), 10 * np.log10(high), 12 * np.log2(f0[np.isfinite(f0)])
+
+
+def measure_tremble(path):
+    """How far the pitch usually is (semitones) from its course over 0.16 s."""
+    y, sr = load_audio(path)
+    rms = librosa.feature.rms(y=y, frame_length=640, hop_length=64)[0]
+    f0 = librosa.yin(y, fmin=110, fmax=600, sr=sr, frame_length=640, hop_length=64)
+    pitch = 12 * np.log2(f0)
+    return np.median(np.abs(pitch - median_filter(pitch, size=41))[rms > rms.max() / 10])
+
+
+@reading(
+    "02_eda",
+    "disgust, neutral and sad are the darkest above 2,000 Hz, and their waveforms are only a third "
+    "as high as that of angry.",
+    "Fear has the highest line, and its stripes tremble.",
+    "Neutral has the flattest line, and ps the liveliest: it covers more than an octave.",
+)
+def test_the_columns_of_the_grid(eda):
+    columns = {row.emotion: describe_column(row.path) for row in eda.same.itertuples()}
+    peak, high, pitch = (
+        pd.Series({emotion: column[i] for emotion, column in columns.items()}) for i in range(3)
+    )
+    dark = ["disgust", "neutral", "sad"]
+    assert set(high.sort_values().index[:3]) == set(dark)
+    assert ((peak[dark] / peak["angry"] - 1 / 3).abs() < 0.06).all()
+    assert pitch.map(np.median).idxmax() == "fear"
+    assert pitch.map(np.std).idxmin() == "neutral"
+    assert pitch.map(np.std).idxmax() == "ps"
+    assert np.ptp(pitch["ps"]) > 12
+    trembles = pd.Series({row.emotion: measure_tremble(row.path) for row in eda.same.itertuples()})
+    assert trembles.idxmax() == "fear"
+    assert trembles["fear"] > 2 * trembles.drop("fear").max()
+
+
+@reading(
+    "02_eda",
+    "all four lines are higher in angry and fear than in neutral, and lower in disgust.",
+    "Yet voice SC in fear (170 Hz) is still lower than voice SB in neutral (193 Hz).",
+)
+def test_the_lines_of_the_voices(eda):
+    lines = eda.medians.astype(float)
+    assert (lines.loc[["angry", "fear"]] > lines.loc["neutral"]).all(axis=None)
+    assert (lines.loc["disgust"] < lines.loc["neutral"]).all()
+    assert round(lines.loc["fear", "SC"]) == 170
+    assert round(lines.loc["neutral", "SB"]) == 193
+
+
+@reading(
+    "02_eda",
+    "the speaker explains more of the pitch (0.59) than the emotion does (0.35).",
+    "For level and length it is the other way round: the emotion explains 0.73 and 0.77.",
+)
+def test_the_shares_of_variance(eda):
+    shares = pd.DataFrame(eda.shares, index=["emotion", "speaker"]).astype(float).round(2)
+    assert shares["pitch"].tolist() == [0.35, 0.59]
+    assert shares.loc["emotion", ["level", "seconds"]].tolist() == [0.73, 0.77]
+    assert (shares.loc["emotion", ["level", "seconds"]] > shares.loc["speaker"].drop("pitch")).all()
+
+
+@reading(
+    "02_eda",
+    "fear is highest (6.3 semitones above the median) and angry is loudest (4.9 dB above it).",
+    "Neutral and sad lie almost on top of each other: pitch and level cannot separate them, but "
+    "length can (section 3).",
+)
+def test_pitch_and_level_of_the_emotions(eda):
+    summary = eda.summary
+    assert summary["semitones"].idxmax() == "fear"
+    assert summary["decibels"].idxmax() == "angry"
+    assert (summary.loc["fear", "semitones"], summary.loc["angry", "decibels"]) == (6.3, 4.9)
+    step = (summary.loc["neutral"] - summary.loc["sad"]).abs()
+    assert (step < 1).all()
+    quartiles = eda.seconds.groupby("emotion")["seconds"].quantile([0.25, 0.75]).unstack()
+    assert quartiles.loc["neutral", 0.75] < quartiles.loc["sad", 0.25]
+
+
+# 03
+
+
+@reading(
+    "03_mfcc",
+    '0.2 % of this clip lies above 8,000 Hz, but 35 % of the *s* in "Say".',
+    "Above 4,000 Hz lies nearly all of the *s* (99 %), which a telephone would lose.",
+)
+def test_the_hiss(mfcc):
+    power = np.abs(librosa.stft(mfcc.native_y, n_fft=1024)) ** 2
+    hertz = librosa.fft_frequencies(sr=mfcc.native_sr, n_fft=1024)
+    total = power.sum(axis=0)
+    assert round(100 * power[hertz > 8000].sum() / total.sum(), 1) == 0.2
+    share = np.where(total > total.max() / 1000, power[hertz > 8000].sum(axis=0) / total, 0)
+    assert round(100 * share.max()) == 35
+    assert share.argmax() * 256 / mfcc.native_sr < 0.3  # the s is the first sound
+    share = np.where(total > total.max() / 1000, power[hertz > 4000].sum(axis=0) / total, 0)
+    assert round(100 * share.max()) == 99
+    assert share.argmax() * 256 / mfcc.native_sr < 0.3
+
+
+@reading(
+    "03_mfcc",
+    "the ripple of SA and SB lies at 32 and 30, below the black line.",
+    "That of SC and SD lies at 49 and 45, so 40 coefficients drop most of their melody.",
+)
+def test_the_ripple(mfcc):
+    assert mfcc.voices["ripple at q"].astype(float).round().to_dict() == {
+        "SA": 32,
+        "SB": 30,
+        "SC": 49,
+        "SD": 45,
+    }
+
+
+@reading(
+    "03_mfcc",
+    "13 coefficients keep the pitch of this voice in fewer than one frame in ten, and 40 keep it "
+    "in about eight of ten.",
+)
+def test_the_melody_that_is_kept(mfcc):
+    original = mfcc.melody(mfcc.y)[mfcc.strong]
+    kept = {
+        name: np.mean(12 * np.abs(np.log2(mfcc.melody(wave)[mfcc.strong] / original)) < 1)
+        for name, (wave, _) in mfcc.sounds.items()
+    }
+    assert kept["13 coefficients"] < 0.1
+    assert 0.7 < kept["40 coefficients"] < 0.9
+
+
+@reading(
+    "03_mfcc",
+    "all real values of coefficient 0 are negative, so the padding is brighter than any real "
+    "frame.",
+    "Without a mask, the end of each short clip would look like a shout.",
+)
+def test_the_padding(mfcc):
+    assert mfcc.padded[mfcc.mask][:, 0].max() < 0
+    assert (mfcc.padded[~mfcc.mask] == 0).all()
+
+
+# 04
+
+
+@reading(
+    "04_lstm_train",
+    "the SVM (94.3) and the sequence LSTM (94.0) are level: their difference is much smaller than "
+    "that between two seeds.",
+    "Logistic regression (86.3) and the reference LSTM (85.7) are level, too.",
+    "So 80 numbers per clip and a method from the 1990s do as well as a network of more than "
+    "300,000 weights.",
+)
+def test_the_record_of_the_seeds(lstm):
+    record = pd.read_csv(ROOT / "benchmarks" / "lesson.csv")
+    tests = record[record["corpus"] == "demo"].pivot(index="seed", columns="model", values="test")
+    assert len(tests) == 3
+    means = (100 * tests.mean()).round(1)
+    assert means["SVM"] == 94.3
+    assert means["sequence LSTM"] == 94.0
+    assert means["logistic regression"] == 86.3
+    assert means["reference LSTM"] == 85.7
+    for pair in (["SVM", "sequence LSTM"], ["logistic regression", "reference LSTM"]):
+        assert np.ptp(tests[pair].mean()) < 0.3 * np.ptp(tests[pair].to_numpy(), axis=0).min()
+    assert lstm.X.shape[2] * 2 == 80
+
+
+@reading(
+    "04_lstm_train",
+    "the tail is one voice, SD, in six emotions.",
+    "The training part has this voice only as angry (20 clips) and disgust (8).",
+    "A model can learn from this that SD is always angry or disgusted.",
+)
+def test_the_tail(lstm):
+    assert set(lstm.voices[lstm.tail]) == {"SD"}
+    assert lstm.clips["emotion"][lstm.tail].nunique() == 6
+    rest = lstm.clips[(lstm.voices == "SD") & ~lstm.tail]
+    assert rest["emotion"].value_counts().to_dict() == {"angry": 20, "disgust": 8}
