@@ -91,7 +91,8 @@ def write(notebook, path, in_place):
         return path
     copy = output_dir() / path.name
     nbformat.write(notebook, copy)
-    page, _ = HTMLExporter().from_notebook_node(notebook)
+    folder = {"metadata": {"path": str(path.parent)}}  # that pictures are found from
+    page, _ = HTMLExporter(embed_images=True).from_notebook_node(notebook, folder)
     copy.with_suffix(".html").write_text(page, encoding="utf-8")
     return copy.with_suffix(".html")
 
@@ -121,9 +122,7 @@ def main():
     arguments = parser.parse_args()
     try:
         paths = choose(arguments.which)
-        clips = scan_corpus(
-            data_dir()
-        )  # makes the demo corpus, or says what is wrong, before any kernel
+        clips = scan_corpus(data_dir())  # or says what is wrong, before any kernel starts
         output_dir()
     except (ValueError, OSError) as error:  # a CorpusError is a ValueError
         sys.exit(str(error))
