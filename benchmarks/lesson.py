@@ -3,10 +3,10 @@
     python benchmarks/lesson.py                            # the demo corpus
     SER_DATA_DIR=path/to/corpus python benchmarks/lesson.py
 
-Split, features and models are those of notebook 04: a fifth of the clips is the test part, the
-same for every seed. The seed draws the validation part, the weights and the order of the batches.
-No epoch is chosen: the figure is that of the last one. Each finished seed is appended to
-``lesson.csv`` and is not made again.
+The split, features and models are those of notebook 04. A fifth of the clips form the test set,
+which is the same for every seed. The seed determines the validation set, the initial weights and
+the order of the batches. No epoch is selected: every score comes from the last one. Each finished
+seed is appended to ``lesson.csv`` and skipped on later runs.
 """
 
 import argparse
@@ -44,7 +44,7 @@ BASELINES = {
 
 
 def fit_network(model, X, Y, parts, seed, epochs):
-    """Train one LSTM as notebook 04 does; return its accuracy on validation and test part."""
+    """Train one LSTM as notebook 04 does; return its validation and its test accuracy."""
     train, valid, test = parts
     model.fit(
         clip_batches(X, Y, train, seed=seed),

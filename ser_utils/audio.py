@@ -273,7 +273,7 @@ def listen_row(sounds, *, hidden=None):
     sounds : dict of str to tuple
         Caption and ``(y, sr)`` of each player, as `listen` takes them.
     hidden : sequence of str, optional
-        For each player a text that is shown only after a click, such as the true emotion.
+        One text per player, shown only after a click, such as the true emotion.
 
     Returns
     -------
@@ -281,7 +281,7 @@ def listen_row(sounds, *, hidden=None):
 
     Notes
     -----
-    Own code because IPython shows players one below the other, with no caption.
+    Own code because IPython stacks its players, without captions.
     Notebooks: 01_load, 02_eda, 03_mfcc, 04_lstm_train.
     """
     from IPython.display import HTML
@@ -291,10 +291,10 @@ def listen_row(sounds, *, hidden=None):
         answer = ""
         if hidden is not None:
             answer = f"<details><summary>Show</summary>{html.escape(hidden[i])}</details>"
-        player = f'<audio controls style="width: 210px" src="{listen(y, sr).src_attr()}"></audio>'
+        player = f'<audio controls style="width: 100%" src="{listen(y, sr).src_attr()}"></audio>'
         figures.append(
             f'<figure style="margin: 0"><figcaption>{html.escape(caption)}</figcaption>'
             f"{player}{answer}</figure>"
         )
-    row = "display: flex; flex-wrap: wrap; gap: 12px"
+    row = "display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 10px"
     return HTML(f'<div style="{row}">{"".join(figures)}</div>')

@@ -1,7 +1,9 @@
-"""What one can click in a notebook: a recorder, and a test of one's own ear.
+"""Interactive widgets for the notebooks: a recorder and an ear test.
 
 Each widget is one class: `shown` is what the browser draws, messages are what it sends back. The
-scripts that draw are in ``static/``.
+browser scripts are in ``static/``.
+
+Notebooks: 01_load, 02_eda, 04_lstm_train.
 """
 
 import io
@@ -28,7 +30,7 @@ NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 
 
 class _Widget(anywidget.AnyWidget):
-    """A widget that draws ``shown`` and, where no widget runs, is one sentence."""
+    """A widget that draws ``shown``, and shows one sentence where widgets cannot run."""
 
     _css = STATIC / "widgets.css"
     shown = traitlets.Dict().tag(sync=True)
@@ -48,7 +50,7 @@ def _reason(problem):
 
 
 def _write(path, content):
-    """Write a file whole or not at all: under a name that is no audio, then renamed."""
+    """Write a file whole or not at all: first under a name that is not an audio name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_bytes(content)
@@ -56,14 +58,14 @@ def _write(path, content):
 
 
 def _check_emotions(emotions):
-    """Refuse what cannot be a list of folders on every system."""
+    """Refuse names that cannot be folders on every system."""
     if isinstance(emotions, str) or not len(emotions):
         raise ValueError(f'emotions={emotions!r} must be a list of names such as ["angry", "sad"].')
     for emotion in emotions:
         if not re.fullmatch(r"\w([\w -]*\w)?", str(emotion)):
             raise ValueError(
-                f"The emotion {emotion!r} cannot name a folder; use letters, digits, '_', '-' "
-                "and spaces inside only, as in 'angry'."
+                f"The emotion {emotion!r} cannot name a folder; use letters, digits and '_', "
+                "with '-' or spaces only between them, as in 'angry'."
             )
 
 
@@ -82,7 +84,7 @@ class Recorder(_Widget):
         super().__init__(f"Recorder for {', '.join(emotions)}: {to_do}", self._state())
 
     def _state(self, error="", turn=0):
-        """What the browser draws; ``turn`` tells it that a take was dealt with."""
+        """What the browser draws; ``turn`` tells it that a take has been handled."""
         folders = [self.folder / emotion for emotion in self.emotions]
         counts = [sum(p.suffix.lower() in AUDIO_SUFFIXES for p in f.glob("*")) for f in folders]
         lists = {"emotions": self.emotions, "counts": counts, "kept": self.kept}
@@ -94,16 +96,18 @@ class Recorder(_Widget):
         try:
             self.kept.append(self._keep(message["emotion"], message["rate"], buffers[0]))
         except (OSError, ValueError) as problem:
-            error = f"This take was not kept ({_reason(problem)}). Make room or change the folder."
+            error = f"This take was not saved: {_reason(problem)}. "
+            if isinstance(problem, OSError):
+                error += "Free some disk space or choose another folder."
         self.shown = self._state(error, self.shown["turn"] + 1)
 
     def _keep(self, emotion, rate, samples):
-        """Write 16-bit samples under the next free name; return the name and the seconds."""
+        """Write 16-bit samples under the next free name; return the name and the length."""
         if emotion not in self.emotions:
-            raise ValueError(f"{emotion!r} is none of {', '.join(self.emotions)}")
+            raise ValueError(f"{emotion!r} is not one of {', '.join(self.emotions)}")
         samples, wav = np.frombuffer(samples, dtype="<i2"), io.BytesIO()
         if not len(samples):
-            raise ValueError("it holds no sound")
+            raise ValueError("it holds no sound, record it again")
         sf.write(wav, samples, rate, format="WAV", subtype="PCM_16")
         names = (f"{emotion}/{emotion}_{n:02d}.wav" for n in itertools.count(1))
         name = next(name for name in names if not (self.folder / name).exists())
@@ -120,18 +124,18 @@ def record_clips(folder, emotions):
         Where the clips go, as ``folder/angry/angry_01.wav``; a relative path counts from the
         project root. `scan_corpus` reads this layout.
     emotions : list of str
-        What there is to choose from; each becomes the name of a folder.
+        The choices; each becomes the name of a folder.
 
     Returns
     -------
     Recorder
-        A widget for JupyterLab. Each take is heard before it is kept, as a 16-bit WAV at the
+        A widget for JupyterLab. Each take can be played before it is kept, as a 16-bit WAV at the
         browser's own sample rate. No file is overwritten, and no sound leaves the machine.
 
     Raises
     ------
     ValueError
-        If there are no emotions, or one cannot name a folder.
+        If there are no emotions, or one of them cannot name a folder.
 
     Notes
     -----
@@ -142,7 +146,7 @@ def record_clips(folder, emotions):
 
 
 def ear_test_clips(clips, *, per_emotion=3):
-    """Choose the clips of an ear test: one voice, every emotion, in mixed order.
+    """Choose the clips of an ear test: one voice, every emotion, in random order.
 
     Parameters
     ----------
@@ -154,8 +158,9 @@ def ear_test_clips(clips, *, per_emotion=3):
     Returns
     -------
     pd.DataFrame
-        Some rows of ``clips``, always the same ones in the same order. The voice is the speaker
-        with the most emotions, then the most clips; all clips if no speaker is known.
+        Some rows of ``clips``, always the same ones in the same order. The voice is that of
+        the speaker with the most emotions and, if several tie, the most clips. If no speaker is
+        known, all clips count as one voice.
 
     Raises
     ------
@@ -179,7 +184,7 @@ def ear_test_clips(clips, *, per_emotion=3):
 
 
 class EarTest(_Widget):
-    """What `ear_test` shows. The browser gets numbered sounds and never the label of one."""
+    """What `ear_test` shows. The browser gets numbered sounds and never their labels."""
 
     _esm = STATIC / "ear_test.js"
 
@@ -197,10 +202,10 @@ class EarTest(_Widget):
         return {"stage": stage, "status": status, "emotions": emotions, "chance": chance, **more}
 
     def receive(self, message, _):
-        """Take an answer to the clip at hand, or start; then ask the next one or end."""
+        """Take an answer to the current clip, or start; then ask the next one or end."""
         if "answer" not in message:
             self.answers = []
-        elif message["clip"] == len(self.answers) < len(self.clips):  # not one clicked twice
+        elif message["clip"] == len(self.answers) < len(self.clips):  # ignore a double click
             self.answers.append(self.emotions[message["answer"]])
         if len(self.answers) == len(self.clips):
             self.shown = self._result()
@@ -225,13 +230,13 @@ class EarTest(_Widget):
 
 
 def _percent(share):
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}%"
 
 
 def _chance(n_emotions):
     """Say how often a guess is right, in words up to ten."""
     number = NUMBERS[n_emotions] if n_emotions < len(NUMBERS) else n_emotions
-    return f"A guess at random is right one time in {number} ({_percent(1 / n_emotions)})"
+    return f"A random guess is right one time in {number} ({_percent(1 / n_emotions)})"
 
 
 def _verdict(right, n_clips, n_emotions):
@@ -243,15 +248,15 @@ def _verdict(right, n_clips, n_emotions):
     elif high < chance:
         verdict = "The whole interval lies below chance, so you did worse than guessing"
     else:
-        verdict = "Chance lies inside the interval, so this may still be luck"
+        verdict = "Chance lies inside the interval, so this may be luck"
     return (
-        f"You named {right} of {n_clips} clips correctly: {_percent(right / n_clips)} (95 % "
+        f"You named {right} of {n_clips} clips correctly: {_percent(right / n_clips)} (95% "
         f"interval {100 * low:.0f} to {_percent(high)}). Chance is {_percent(chance)}. {verdict}."
     )
 
 
 def ear_test(clips):
-    """Test one's own ear: hear clips without their labels and name the emotion of each.
+    """Test your own ear: listen to clips without labels and name the emotion of each.
 
     Parameters
     ----------
@@ -282,7 +287,7 @@ def _answers_path(clips):
 
 
 def _named(clips):
-    """What tells these clips from others, on every machine."""
+    """Identify these clips in the same way on every machine."""
     return relative_paths(clips)[["path", "emotion"]].to_dict("list")
 
 
@@ -292,7 +297,7 @@ def _store_answers(clips, answers):
 
 
 def _stored_answers(clips):
-    """Read the answers to these very clips and their date; ValueError if there are none."""
+    """Read the answers to exactly these clips and their date; ValueError if there are none."""
     stored = json.loads(_answers_path(clips).read_text(encoding="utf-8"))
     named, answers = _named(clips), stored["answer"]
     if {key: stored[key] for key in named} != named or len(answers) != len(clips):
@@ -303,7 +308,7 @@ def _stored_answers(clips):
 
 
 def ear_test_answers(clips):
-    """Read what was answered in the ear test of these very clips, or guess.
+    """Read the answers to the ear test of exactly these clips, or return random guesses.
 
     Parameters
     ----------
@@ -314,7 +319,7 @@ def ear_test_answers(clips):
     -------
     pd.DataFrame
         ``path`` and ``emotion`` as in ``clips``, and ``answer``. ``attrs["taken"]`` is the date
-        of the test, such as "2026-11-24". If it was not taken, the answers are guesses at random
+        of the test, such as "2026-11-24". If it was not taken, the answers are random guesses
         with a fixed seed and ``attrs["taken"]`` is None.
 
     Notes

@@ -68,7 +68,7 @@ def test_no_clip_is_overwritten_and_free_numbers_are_used(project):
 def test_an_interrupted_write_leaves_no_clip(project, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
     shown = keep(record_clips("own", ["sad"]), "sad", np.ones(100))
-    assert "not kept (disk full). Make room" in shown["error"]
+    assert "not saved: disk full. Free some disk space" in shown["error"]
     assert shown["kept"] == []
     assert shown["counts"] == [0]  # the part of a file is no audio
     assert not list(project.rglob("*.wav"))
@@ -89,13 +89,13 @@ def test_the_same_trouble_twice_is_told_twice(project):
 def test_a_take_without_sound_is_refused(project, samples):
     recorder = record_clips("own", ["sad"])
     recorder.receive({"emotion": "sad", "rate": 48000}, [samples])
-    assert "This take was not kept" in recorder.shown["error"]
+    assert "This take was not saved" in recorder.shown["error"]
     assert not (project / "own").exists()
 
 
 def test_only_the_emotions_asked_for_become_folders(project):
     shown = keep(record_clips("own", ["sad"]), "../sad", np.ones(100))
-    assert "'../sad' is none of sad" in shown["error"]
+    assert "'../sad' is not one of sad" in shown["error"]
     assert not list(project.rglob("*.wav"))
 
 
@@ -233,7 +233,7 @@ def test_the_result_is_as_computed_by_hand(clips):
     wrong = answers.index("ps")
     answers[wrong] = "sad"
     test = ear_test(clips)
-    assert test.shown["chance"] == "A guess at random is right one time in three (33 %)."
+    assert test.shown["chance"] == "A random guess is right one time in three (33%)."
     end = take(test, answers)[-1]
     assert end["stage"] == "end"
     assert end["table"] == [[2, 0, 0], [0, 1, 1], [0, 0, 2]]
@@ -242,8 +242,8 @@ def test_the_result_is_as_computed_by_hand(clips):
     middle, half = 5 / 6 + z2 / 12, np.sqrt(z2 * (5 / 36 / 6 + z2 / 144))
     low, high = (100 * (middle - half) / (1 + z2 / 6), 100 * (middle + half) / (1 + z2 / 6))
     assert end["status"] == (
-        f"You named 5 of 6 clips correctly: 83 % (95 % interval {low:.0f} to {high:.0f} %). "
-        "Chance is 33 %. The whole interval lies above chance, so you did better than guessing."
+        f"You named 5 of 6 clips correctly: 83% (95% interval {low:.0f} to {high:.0f}%). "
+        "Chance is 33%. The whole interval lies above chance, so you did better than guessing."
     )
 
 
@@ -261,7 +261,7 @@ def test_worse_than_guessing_is_said(project):
     write_folders(project / "two", emotions=("happy", "sad"), clips=8)
     clips = ear_test_clips(scan_corpus(project / "two"), per_emotion=8)
     test = ear_test(clips)
-    assert "one time in two (50 %)" in test.shown["chance"]
+    assert "one time in two (50%)" in test.shown["chance"]
     swapped = clips["emotion"].map({"happy": "sad", "sad": "happy"})
     assert "lies below chance" in take(test, swapped)[-1]["status"]
 
@@ -269,7 +269,7 @@ def test_worse_than_guessing_is_said(project):
 def test_many_emotions_are_counted_in_digits(project):
     write_folders(project / "many", emotions=["sad", *(f"mood{i}" for i in range(11))], clips=1)
     clips = ear_test_clips(scan_corpus(project / "many"))
-    assert "one time in 12 (8 %)" in ear_test(clips).shown["chance"]
+    assert "one time in 12 (8%)" in ear_test(clips).shown["chance"]
 
 
 def test_an_answer_clicked_twice_counts_once(clips):
@@ -344,7 +344,7 @@ def test_a_broken_file_gives_the_same_guesses_as_none(clips, project, content):
 def test_answers_that_cannot_be_stored_are_shown_all_the_same(clips, project):
     (project / "output").write_text("a file in the way")
     end = take(ear_test(clips), clips["emotion"])[-1]
-    assert end["status"].startswith("You named 6 of 6 clips correctly: 100 %")
+    assert end["status"].startswith("You named 6 of 6 clips correctly: 100%")
     assert "could not be stored" in end["status"]
     assert ear_test_answers(clips).attrs["taken"] is None
 
@@ -507,7 +507,7 @@ def names_outside_the_choices(widget):
 def test_the_ear_test_is_taken_by_keyboard_and_mouse(open_widget, lab_folder, wait_until):
     widget = open_widget("ear", COUNT_PLAYS)
     clips = ear_test_clips(scan_corpus(lab_folder / "voices"), per_emotion=2)
-    assert "one time in seven (14 %)" in widget.text(".ser-widget")
+    assert "one time in seven (14%)" in widget.text(".ser-widget")
     assert not names_outside_the_choices(widget)
     assert not widget.run("return played.length")  # nothing plays before it is asked for
     assert not widget.all(".ser-row button")[1].is_displayed()  # nor is there what to answer
@@ -595,7 +595,7 @@ def test_after_a_reload_the_test_goes_on_and_is_silent(open_widget, browser, wai
 def test_a_take_is_recorded_heard_and_kept(open_widget, lab_folder, wait_until):
     widget = open_widget("recorder", COUNT_PLAYS)
     folder = lab_folder / "recordings"
-    assert "Nothing you record leaves this machine" in widget.text(".ser-widget")
+    assert "Your recordings stay on this machine" in widget.text(".ser-widget")
 
     def record(seconds):
         widget.click("Record")
@@ -616,7 +616,7 @@ def test_a_take_is_recorded_heard_and_kept(open_widget, lab_folder, wait_until):
     wait_until(lambda: "Recorded" in widget.status())
     folder.write_text("a file in the way")
     widget.click("Keep as happy")
-    wait_until(lambda: "This take was not kept" in widget.text(".ser-error"))
+    wait_until(lambda: "This take was not saved" in widget.text(".ser-error"))
     folder.unlink()
     widget.save_picture("widget-recorder-trouble.png")
     widget.click("Keep as happy")

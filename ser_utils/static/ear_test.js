@@ -12,11 +12,12 @@ function confusionMatrix(emotions, table) {
   const rows = table.map((counts, row) => make("tr", {}, head(emotions[row], "row"),
     ...counts.map((count, column) => {
       const cell = make("td", { textContent: count, className: row === column ? "ser-right" : "" });
+      cell.classList.toggle("ser-zero", count === 0);
       cell.style.setProperty("--share", `${(60 * count) / most}%`);
       return cell;
     })));
   const title = make("caption", {
-    textContent: "Your answers. Rows: emotion of the clip. Columns: your answer. Framed: correct.",
+    textContent: "Your answers. Rows: emotion of the clip. Columns: your answer. Correct answers are framed.",
   });
   const columns = make("tr", {}, make("td"), ...emotions.map((emotion) => head(emotion, "col")));
   return make("table", {}, title, make("thead", {}, columns), make("tbody", {}, ...rows));
@@ -33,7 +34,7 @@ function render({ model, el }) {
   const result = make("div", { className: "ser-result" });
   const root = make("div", { className: "ser-widget", onkeydown: (event) => pressKey(event) },
     status, trouble, make("div", { className: "ser-row" }, main), answers, hint, result, chance);
-  let asked = false;  // by this view: another one, or a reloaded page, must not play by itself
+  let asked = false;  // set by this view; other views or a reloaded page must not start playing
 
   status.setAttribute("aria-live", "polite");
   trouble.setAttribute("role", "alert");
@@ -53,8 +54,8 @@ function render({ model, el }) {
     try {
       await player.play();
     } catch (error) {
-      if (error.name === "AbortError") return;  // the next clip came first
-      trouble.textContent = "The browser did not play the clip: press Play again.";
+      if (error.name === "AbortError") return;  // interrupted by the next clip
+      trouble.textContent = "The browser could not play the clip. Press \"Play again\".";
     }
   }
 
@@ -93,7 +94,7 @@ function render({ model, el }) {
       button.append(emotion);
       return button;
     }));
-    hint.textContent = `Keys: 1 to ${Math.min(9, emotions.length)} answer, P plays again.`;
+    hint.textContent = `Keys: 1 to ${Math.min(9, emotions.length)} to answer, P to play again.`;
   }
 
   function load(sound) {
@@ -106,19 +107,19 @@ function render({ model, el }) {
     const asking = shown.stage === "ask";
     status.textContent = shown.status;
     chance.textContent = shown.chance;
-    main.textContent = { start: "Start", ask: "Play again", end: "Take it again" }[shown.stage];
+    main.textContent = { start: "Start", ask: "Play again", end: "Take the test again" }[shown.stage];
     answers.hidden = hint.hidden = !asking;
     result.replaceChildren(...(shown.table ? [confusionMatrix(shown.emotions, shown.table)] : []));
     if (asking) load(shown.sound);
     if (!asked) return;
     asked = false;
-    main.focus();  // off the answer: the space bar must not give it once more
+    main.focus();  // off the answer, so that the space bar does not repeat it
     if (asking) play();
   }
 
   makeAnswers(model.get("shown").emotions);
   for (const node of root.querySelectorAll("button")) {
-    node.dataset.lmSuppressShortcuts = "true";  // keys pressed on it are no shortcuts of Jupyter's
+    node.dataset.lmSuppressShortcuts = "true";  // keys pressed here must not trigger Jupyter's shortcuts
   }
   model.on("change:shown", draw);
   draw();

@@ -1,12 +1,12 @@
-// The recorder: takes a sentence, plays it, and sends it to Python if it is to be kept.
+// The recorder: records a sentence, plays it back, and sends it to Python if it is kept.
 
 const LONGEST = 10;  // s
 const PLAIN = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 const UNUSABLE = {
-  insecure: "This page may not use a microphone: open JupyterLab on http://localhost or over https.",
-  NotAllowedError: "The microphone is blocked: allow it for this page in the browser, then record.",
-  NotFoundError: "No microphone was found: connect one, then record.",
-  NotReadableError: "The microphone is in use: close the other program that uses it, then record.",
+  insecure: "This page is not allowed to use the microphone. Open JupyterLab on http://localhost or over https.",
+  NotAllowedError: "The microphone is blocked. Allow it for this page in the browser, then record.",
+  NotFoundError: "No microphone was found. Connect one, then record.",
+  NotReadableError: "The microphone is in use. Close the other program that uses it, then record.",
 };
 
 const make = (tag, properties = {}, ...children) => {
@@ -56,10 +56,10 @@ function render({ model, el }) {
   const decide = make("div", { className: "ser-row" }, player, keep, discard);
   const counts = make("p", { className: "ser-hint" });
   const kept = make("ul");
-  const about = make("p", { className: "ser-hint", textContent: `Nothing you record leaves this machine: what you keep is written to ${place}.` });
+  const about = make("p", { className: "ser-hint", textContent: `Your recordings stay on this machine. Clips that you keep are saved in ${place}.` });
   const root = make("div", { className: "ser-widget" }, choices,
     make("div", { className: "ser-row" }, main, meter, timer), status, trouble, decide, counts, kept, about);
-  let recorder, take;  // while recording; what was recorded and not yet kept or discarded
+  let recorder, take;  // set while recording; recorded, not yet kept or discarded
 
   status.setAttribute("aria-live", "polite");
   trouble.setAttribute("role", "alert");
@@ -70,8 +70,8 @@ function render({ model, el }) {
   const name = () => { keep.textContent = `Keep as ${emotion()}`; };
 
   function complain(kind) {
-    const why = UNUSABLE[kind] ?? `The microphone cannot be used (${kind}): try another browser.`;
-    trouble.textContent = `${why} Or record with a phone and put the files into ${place}/${emotions[0]} and so on.`;
+    const why = UNUSABLE[kind] ?? `The microphone cannot be used (${kind}). Try another browser.`;
+    trouble.textContent = `${why} You can also record with a phone and put the files into ${place}/${emotions[0]} and so on.`;
   }
 
   function drop(sentence) {
@@ -111,7 +111,7 @@ function render({ model, el }) {
     }, 100);
     recorder = new MediaRecorder(stream);
     recorder.ondataavailable = ({ data }) => chunks.push(data);
-    recorder.onstop = () => {  // pressed, over the limit, or the microphone was unplugged
+    recorder.onstop = () => {  // Stop was pressed, the time is up, or the microphone was unplugged
       recorder = undefined;
       main.textContent = "Record";
       clearInterval(clock);
@@ -134,7 +134,7 @@ function render({ model, el }) {
     try {
       take = await decode(recording);
     } catch {
-      trouble.textContent = "The browser cannot decode its recording: record again, or try another browser.";
+      trouble.textContent = "The browser cannot read its own recording. Record again or try another browser.";
       return;
     }
     player.src = URL.createObjectURL(wav(take));
@@ -144,7 +144,7 @@ function render({ model, el }) {
 
   function send() {
     keep.disabled = true;
-    status.textContent = "Writing…";
+    status.textContent = "Saving…";
     model.send({ emotion: emotion(), rate: take.rate }, undefined, [take.samples.buffer]);
   }
 
@@ -171,7 +171,7 @@ function render({ model, el }) {
     status.textContent = `Choose an emotion, press Record, and say one sentence of at most ${LONGEST} s.`;
   }
   for (const node of root.querySelectorAll("button, input, audio")) {
-    node.dataset.lmSuppressShortcuts = "true";  // keys pressed on it are no shortcuts of Jupyter's
+    node.dataset.lmSuppressShortcuts = "true";  // keys pressed here must not trigger Jupyter's shortcuts
   }
   model.on("change:shown", draw);
   el.append(root);
