@@ -134,7 +134,8 @@ def test_the_bars(eda):
     "02_eda",
     "fear and angry clips are the shortest, with medians of 1.6 and 1.7 seconds, and disgust and "
     "sad clips are the longest, at 2.3 seconds each.",
-    "All voices say the same twenty sentences in every emotion",
+    "All voices say the same twenty sentences in every emotion, so the difference is not in the "
+    "text.",
 )
 def test_the_lengths(eda):
     medians = eda.seconds.groupby("emotion")["seconds"].median().sort_values()
@@ -167,7 +168,7 @@ def measure_tremble(path):
     "02_eda",
     "disgust, neutral and sad are the darkest above 2,000 Hz, and their amplitudes are only about "
     "a third of that of angry.",
-    "Fear has the highest line, and its stripes tremble.",
+    "Fear has the highest line on average, and its stripes tremble.",
     "Neutral has the flattest line, and ps has the liveliest, which covers more than an octave.",
 )
 def test_the_columns_of_the_grid(eda):
@@ -216,7 +217,7 @@ def test_the_shares_of_variance(eda):
     "02_eda",
     "fear is highest (6.3 semitones above the median) and angry is loudest (4.9 dB above it).",
     "Neutral and sad lie almost on top of each other: pitch and level cannot separate them, but "
-    "length can (section 3).",
+    "length separates nine out of ten clips (section 3).",
 )
 def test_pitch_and_level_of_the_emotions(eda):
     summary = eda.summary
@@ -225,8 +226,10 @@ def test_pitch_and_level_of_the_emotions(eda):
     assert (summary.loc["fear", "semitones"], summary.loc["angry", "decibels"]) == (6.3, 4.9)
     step = (summary.loc["neutral"] - summary.loc["sad"]).abs()
     assert (step < 1).all()
-    quartiles = eda.seconds.groupby("emotion")["seconds"].quantile([0.25, 0.75]).unstack()
-    assert quartiles.loc["neutral", 0.75] < quartiles.loc["sad", 0.25]
+    lengths = eda.seconds.set_index("emotion")["seconds"]
+    neutral, sad = lengths["neutral"].to_numpy(), lengths["sad"].to_numpy()
+    separated = max(np.mean([*(neutral < limit), *(sad >= limit)]) for limit in sad)
+    assert 0.87 < separated < 0.93
 
 
 # 03
@@ -253,7 +256,7 @@ def test_the_hiss(mfcc):
 @reading(
     "03_mfcc",
     "the ripple of SA and SB lies at 32 and 30, below the black line.",
-    "That of SC and SD lies at 49 and 45, so 40 coefficients drop most of their melody.",
+    "That of SC and SD lies at 49 and 45, above the line.",
 )
 def test_the_ripple(mfcc):
     assert mfcc.voices["ripple at q"].astype(float).round().to_dict() == {
@@ -266,19 +269,18 @@ def test_the_ripple(mfcc):
 
 @reading(
     "03_mfcc",
-    "13 coefficients keep the pitch of this voice in fewer than one frame in ten, and 40 keep it "
-    "in about eight out of ten.",
-    "All 64 do no better, so the rest is lost in the reconstruction.",
+    "of the loud frames of this low voice, 13 coefficients keep the pitch in almost none (1%), 40 "
+    "in about a quarter (27%), and all 64 in most (86%).",
 )
 def test_the_melody_that_is_kept(mfcc):
-    original = mfcc.melody(mfcc.y)[mfcc.strong]
-    kept = {
-        name: np.mean(12 * np.abs(np.log2(mfcc.melody(wave)[mfcc.strong] / original)) < 1)
-        for name, (wave, _) in mfcc.sounds.items()
-    }
-    assert kept["13 coefficients"] < 0.1
-    assert 0.7 < kept["40 coefficients"] < 0.9
-    assert kept["64 coefficients"] < kept["40 coefficients"] + 0.05
+    assert mfcc.voices["f0"].astype(float).idxmin() == "SC"
+    original = mfcc.melody(mfcc.wave)[mfcc.loud]
+    kept = [
+        np.mean(12 * np.abs(np.log2(mfcc.melody(heard)[mfcc.loud] / original)) < 1)
+        for heard, _ in mfcc.sounds.values()
+    ]
+    assert list(mfcc.sounds) == ["13 coefficients", "40 coefficients", "64 coefficients"]
+    np.testing.assert_allclose(kept, [0.01, 0.27, 0.86], atol=0.05)  # a solver guesses the rest
 
 
 @reading(
@@ -336,7 +338,6 @@ def test_the_record_of_real_speech(record):
     "04_lstm_train",
     "the tail is one voice, SD, in six emotions.",
     "The training set contains this voice only as angry (20 clips) and disgust (8).",
-    "A model can learn from this that SD is always angry or disgusted.",
 )
 def test_the_tail(lstm):
     assert set(lstm.voices[lstm.tail]) == {"SD"}

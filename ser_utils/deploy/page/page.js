@@ -3,7 +3,7 @@
 
 const COLOURS = {  // those of ser_utils.plotting; a test compares them
   angry: "#D55E00", disgust: "#009E73", fear: "#CC79A7", happy: "#E69F00", neutral: "#444444",
-  ps: "#56B4E9", sad: "#0072B2", calm: "#44AA99", surprise: "#88CCEE", bored: "#AA4499",
+  ps: "#56B4E9", sad: "#0072B2", calm: "#DDCC77", surprise: "#88CCEE", bored: "#332288",
 };
 const NOT_SURE = "not sure";
 const GONE = "The server does not answer. Is it still running? Start it and try again.";
