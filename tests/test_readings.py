@@ -306,32 +306,39 @@ def record():
 
 @reading(
     "04_lstm_train",
-    "the SVM (94.3) and the sequence LSTM (94.0) are level: the difference between them is much "
+    "the SVM (95.5) and the sequence LSTM (94.3) are level: the difference between them is much "
     "smaller than that between two seeds of the same model.",
-    "So 80 numbers per clip and a method from the 1990s do as well as a network of more than "
-    "300,000 weights.",
 )
-def test_the_record_of_the_demo_corpus(lstm, record):
+def test_the_record_of_the_demo_corpus(record):
     demo = record.loc["demo", ["SVM", "sequence LSTM"]]
-    assert demo.mean().round(1).tolist() == [94.3, 94.0]
-    assert np.ptp(demo.mean()) < 0.3 * np.ptp(demo.to_numpy(), axis=0).min()
-    assert lstm.X.shape[2] * 2 == 80
+    assert demo.mean().round(1).tolist() == [95.5, 94.3]
+    assert np.ptp(demo.mean()) < 0.4 * np.ptp(demo.to_numpy(), axis=0).min()
 
 
 @reading(
     "04_lstm_train",
-    "On EmoDB, the sequence LSTM reaches 93.1 and the better baseline 85.3. On RAVDESS, they reach "
-    "65.2 and 53.6.",
-    "The reference LSTM, which sees only averages, never reaches the better baseline.",
+    "The same holds on real speech: they reach 90.3 and 88.2 on four emotions of EmoDB, and 63.6 "
+    "and 63.2 on 15 actors of RAVDESS.",
+    "So 80 numbers per clip",
+    "The reference LSTM is behind the SVM on every corpus.",
     "On TESS, all four trained models are close to 100",
+    "the network of notebook 7 names 54% of the clips of RAVDESS correctly, and an SVM 40%.",
 )
-def test_the_record_of_real_speech(record):
+def test_the_record_of_real_speech(lstm, record):
     means = record.groupby("corpus").mean()
-    baseline = means[["logistic regression", "SVM"]].max(axis=1)
-    assert means["sequence LSTM"].round(1)[["emodb", "ravdess"]].tolist() == [93.1, 65.2]
-    assert baseline.round(1)[["emodb", "ravdess"]].tolist() == [85.3, 53.6]
-    assert (means["reference LSTM"] < baseline).all()
+    for corpus, expected in {"emodb": [90.3, 88.2], "ravdess": [63.6, 63.2]}.items():
+        both = record.loc[corpus, ["SVM", "sequence LSTM"]]
+        assert both.mean().round(1).tolist() == expected
+        assert np.ptp(both.mean()) < 0.4 * np.ptp(both.to_numpy(), axis=0).min()
+    assert lstm.X.shape[2] * 2 == 80
+    assert (means["reference LSTM"] < means["SVM"]).all()
     assert means.loc["tess"].drop("most frequent").min() > 98
+    known = pd.read_csv(ROOT / "benchmarks" / "protocols.csv")
+    known = known.set_index(["corpus", "model", "protocol"])["accuracy"]
+    assert round(100 * known["ravdess", "SVM", "unseen speaker"]) == 40
+    network = pd.read_csv(ROOT / "benchmarks" / "generalize_scores.csv")
+    network = network.set_index(["corpora", "tested", "recipe", "protocol"])["accuracy"]
+    assert round(100 * network["ravdess", "ravdess", "final", "unseen speaker"]) == 54
 
 
 @reading(
