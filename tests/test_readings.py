@@ -114,7 +114,9 @@ def test_the_period_of_the_first_clip(load):
     assert round(1000 / f0, 1) == 3.7
 
 
-@reading("01_load", "every voice says 20 sentences in each of seven emotions", "one time in seven.")
+@reading(
+    "01_load", "every voice says 20 sentences", "in each of seven emotions", "one time in seven."
+)
 def test_the_design_of_the_demo_corpus(load):
     counts = load.corpus.groupby(["speaker", "emotion"])["text"].nunique()
     assert set(counts) == {20}
@@ -167,7 +169,7 @@ def measure_tremble(path):
 @reading(
     "02_eda",
     "disgust, neutral and sad are the darkest above 2,000 Hz, and their amplitudes are only about "
-    "a third of that of angry.",
+    "a third of those of angry.",
     "Fear has the highest line on average, and its stripes tremble.",
     "Neutral has the flattest line, and ps has the liveliest, which covers more than an octave.",
 )
@@ -237,8 +239,8 @@ def test_pitch_and_level_of_the_emotions(eda):
 
 @reading(
     "03_mfcc",
-    '0.2% of the power in this clip lies above 8,000 Hz, but 35% of the *s* in "Say".',
-    "Nearly all of the *s* (99%) lies above 4,000 Hz, so a telephone would lose it.",
+    '0.2% of the power in this clip lies above 8,000 Hz, but 35% in one frame of the *s* in "Say".',
+    "In another frame of it, nearly all (99%) lies above 4,000 Hz, and a telephone would lose it.",
 )
 def test_the_hiss(mfcc):
     power = np.abs(librosa.stft(mfcc.native_y, n_fft=1024)) ** 2
@@ -255,10 +257,15 @@ def test_the_hiss(mfcc):
 
 @reading(
     "03_mfcc",
-    "the ripple of SA and SB lies at 32 and 30, below the black line.",
-    "That of SC and SD lies at 49 and 45, above the line.",
+    "the table puts the ripple of SA and SB at 32 and 30, within the first 40 coefficients, and "
+    "that of SC and SD at 49 and 45, outside them.",
+    "These are values for the median pitch: where SC starts high, its path is still below the "
+    "line.",
 )
 def test_the_ripple(mfcc):
+    assert mfcc.speaker == "SC"
+    path = 2 * mfcc.M * mfcc.delta / mfcc.f0[np.isfinite(mfcc.f0)]
+    assert path[0] < 40 < np.median(path)
     assert mfcc.voices["ripple at q"].astype(float).round().to_dict() == {
         "SA": 32,
         "SB": 30,
@@ -306,13 +313,13 @@ def record():
 
 @reading(
     "04_lstm_train",
-    "the SVM (95.5) and the sequence LSTM (94.3) are level: the difference between them is much "
-    "smaller than that between two seeds of the same model.",
+    "the SVM (95.5) and the sequence LSTM (94.3) are level: the difference between them is smaller "
+    "than that between the best and the worst seed of either model.",
 )
 def test_the_record_of_the_demo_corpus(record):
     demo = record.loc["demo", ["SVM", "sequence LSTM"]]
     assert demo.mean().round(1).tolist() == [95.5, 94.3]
-    assert np.ptp(demo.mean()) < 0.4 * np.ptp(demo.to_numpy(), axis=0).min()
+    assert np.ptp(demo.mean()) < np.ptp(demo.to_numpy(), axis=0).min()
 
 
 @reading(
@@ -323,13 +330,14 @@ def test_the_record_of_the_demo_corpus(record):
     "The reference LSTM is behind the SVM on every corpus.",
     "On TESS, all four trained models are close to 100",
     "the network of notebook 7 names 54% of the clips of RAVDESS correctly, and an SVM 40%.",
+    "In one run, leaving out the changed copies cost eight points.",
 )
 def test_the_record_of_real_speech(lstm, record):
     means = record.groupby("corpus").mean()
     for corpus, expected in {"emodb": [90.3, 88.2], "ravdess": [63.6, 63.2]}.items():
         both = record.loc[corpus, ["SVM", "sequence LSTM"]]
         assert both.mean().round(1).tolist() == expected
-        assert np.ptp(both.mean()) < 0.4 * np.ptp(both.to_numpy(), axis=0).min()
+        assert np.ptp(both.mean()) < np.ptp(both.to_numpy(), axis=0).min()
     assert lstm.X.shape[2] * 2 == 80
     assert (means["reference LSTM"] < means["SVM"]).all()
     assert means.loc["tess"].drop("most frequent").min() > 98
@@ -339,6 +347,15 @@ def test_the_record_of_real_speech(lstm, record):
     network = pd.read_csv(ROOT / "benchmarks" / "generalize_scores.csv")
     network = network.set_index(["corpora", "tested", "recipe", "protocol"])["accuracy"]
     assert round(100 * network["ravdess", "ravdess", "final", "unseen speaker"]) == 54
+    fits = pd.read_csv(ROOT / "benchmarks" / "generalize.csv", dtype={"fold": str})
+    fits = fits[
+        (fits["corpora"] == "ravdess") & (fits["tested"] == "ravdess") & (fits["seed"] == 0)
+    ]
+    one_run = {
+        recipe: np.average(folds["accuracy"], weights=folds["clips"])
+        for recipe, folds in fits.groupby("recipe")
+    }
+    assert round(100 * (one_run["final"] - one_run["no warps"])) == 8
 
 
 @reading(
