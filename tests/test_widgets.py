@@ -78,7 +78,8 @@ def test_the_same_trouble_twice_is_told_twice(project):
     (project / "own").write_text("a file in the way")
     recorder = record_clips("own", ["sad"])
     first = keep(recorder, "sad", np.ones(100))
-    assert "(Not a directory)" in first["error"] or "exist" in first["error"]
+    assert "was not saved: " in first["error"]
+    assert "choose another folder." in first["error"]
     assert str(project) not in first["error"]
     second = keep(recorder, "sad", np.ones(100))
     assert second["error"] == first["error"]
