@@ -47,6 +47,15 @@ def fit_normalization(X, n_frames, rows):
     return import_keras().layers.Normalization(mean=scaler.mean_, variance=scaler.var_)
 
 
+def build_network(model, X, n_frames, n_classes, rows, seed):
+    """Build one LSTM of notebook 04 for its features; it normalises by the clips of ``rows``."""
+    set_seed(seed)
+    if model == "reference":
+        return build_lstm((X.shape[1], 1), n_classes)
+    normalization = fit_normalization(X, n_frames, rows)
+    return build_lstm((None, X.shape[2]), n_classes, normalization=normalization)
+
+
 def prepare(model, protocol, seed, corpus):
     """Build one model of notebook 04 and the arrays it is trained and validated with."""
     keras = import_keras()
@@ -55,13 +64,8 @@ def prepare(model, protocol, seed, corpus):
     emotions, labels = np.unique(clips["emotion"], return_inverse=True)
     Y = keras.utils.to_categorical(labels)
     train, valid = split(labels, protocol, seed)
-    set_seed(seed)
-    if model == "reference":
-        X = X[..., None]
-        network = build_lstm((X.shape[1], 1), len(emotions))
-    else:
-        normalization = fit_normalization(X, n_frames, train)
-        network = build_lstm((None, X.shape[2]), len(emotions), normalization=normalization)
+    X = X[..., None] if model == "reference" else X
+    network = build_network(model, X, n_frames, len(emotions), train, seed)
     batches = clip_batches(X, Y, train, seed=seed)
     return network, {"x": batches, "validation_data": clip_batches(X, Y, valid), "shuffle": False}
 

@@ -5,8 +5,8 @@
 
 For each fold of speakers, a network is trained on the others. Of each speaker in the fold, k clips
 of each emotion are drawn and the rest is tested, 20 times; a speaker who has too few clips of an
-emotion is left out for this k. Nothing is trained on the k clips but a
-small classifier on the 128 numbers before the last layer.
+emotion is left out for this k. Nothing is trained on the k clips but a small classifier on the 128
+numbers before the last layer.
 
 Each fit is appended to ``enrol.csv`` (a row for each k and method) and is not made again. The 128
 numbers of every tested clip stay in ``output/enrol``, so that another method needs no training.
@@ -16,6 +16,7 @@ import argparse
 from functools import partial
 
 import numpy as np
+from generalize import without_mixup
 from record import Record
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
@@ -29,17 +30,13 @@ from ser_utils import (
     scan_corpus,
     set_seed,
 )
-from ser_utils.augmentation import crop_times, new_voices, warp_voices
+from ser_utils.augmentation import new_voices
 from ser_utils.evaluation import RAVDESS_FOLDS, protocol_splits
 from ser_utils.features import CRNN_CONFIG
 from ser_utils.models import CRNN_STEPS, build_crnn
 
 KEYS = ["tested", "recipe", "seed", "fold"]
 SHOTS, DRAWS = (0, 1, 2, 3, 5, 10), 20
-
-
-def warp_only(X, Y, rng):
-    return warp_voices(crop_times(X, rng), rng), Y
 
 
 def as_they_come(clips, rng, steps, size=32):
@@ -64,20 +61,20 @@ def balanced(clips, rng, steps, speakers=4, each=4):
 
 RECIPES = {  # how batches are drawn, and how they are changed
     "today": (as_they_come, new_voices),
-    "today, no mixup": (as_they_come, warp_only),
+    "today, no mixup": (as_they_come, without_mixup),
     "today, batches of 96": (partial(as_they_come, size=96), new_voices),
-    "balanced": (balanced, warp_only),
+    "balanced": (balanced, without_mixup),
     "balanced, mixup": (balanced, new_voices),
 }
 
 
-def train(X, Y, clips, rows, recipe, seed, steps):
+def train(X, Y, clips, rows, recipe, seed):
     """Train the network of notebook 07 on some rows; return it with its last numbers."""
     keras = import_keras()
     set_seed(seed)
-    model = build_crnn(X.shape[2], Y.shape[1], steps=steps)
+    model = build_crnn(X.shape[2], Y.shape[1])
     draw, change = RECIPES[recipe]
-    batches = draw(clips.iloc[rows].reset_index(drop=True), np.random.default_rng(seed), steps)
+    batches = draw(clips.iloc[rows].reset_index(drop=True), np.random.default_rng(seed), CRNN_STEPS)
     for step, batch in enumerate(batches):
         chosen = np.sort(rows[batch])
         changed = change(X[chosen], Y[chosen], np.random.default_rng([seed, step]))
@@ -85,21 +82,26 @@ def train(X, Y, clips, rows, recipe, seed, steps):
     return keras.Model(model.input, [model.layers[-1].input, model.output])
 
 
+def to_unit(z):
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def centre(support, query):
+    """Take the support's mean away from both, and keep only the directions."""
+    mean = support.mean(axis=0)
+    return to_unit(support - mean), to_unit(query - mean)
+
+
 def by_prototypes(support, labels, query, known):
     """Cosine similarity to the mean of each emotion, after the support's mean is taken away."""
-    centre = support.mean(axis=0)
-    support, query = (z - centre for z in (support, query))
-    support, query = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (support, query))
-    means = np.array([support[labels == k].mean(axis=0) for k in np.unique(labels)])
-    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    support, query = centre(support, query)
+    means = to_unit(np.array([support[labels == k].mean(axis=0) for k in np.unique(labels)]))
     return np.unique(labels)[(query @ means.T).argmax(axis=1)]
 
 
 def by_regression(support, labels, query, known, blend=0.5):
     """Logistic regression in the same space; its log probabilities and some of the network's."""
-    centre = support.mean(axis=0)
-    support, query = (z - centre for z in (support, query))
-    support, query = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (support, query))
+    support, query = centre(support, query)
     fitted = LogisticRegression(C=10, max_iter=1000).fit(support, labels)
     scores = fitted.predict_log_proba(query) + blend * np.log(known[:, fitted.classes_] + 1e-7)
     return fitted.classes_[scores.argmax(axis=1)]
@@ -140,11 +142,11 @@ def score_speaker(embedded, known, labels, seed):
     }
 
 
-def fit(X, Y, clips, labels, split, recipe, seed, steps, file):
+def fit(X, Y, clips, labels, split, recipe, seed, file):
     """Train on one side of a split, enrol each speaker of the other; rows for the record."""
     trained, tested = split
     if not file.exists():
-        network = train(X, Y, clips, trained, recipe, seed, steps)
+        network = train(X, Y, clips, trained, recipe, seed)
         embedded, known = network.predict(X[tested], verbose=0, batch_size=64)
         np.savez_compressed(file, embedded=embedded, known=known, rows=tested)
     saved = np.load(file)
@@ -170,7 +172,6 @@ def main():
     parser.add_argument("--recipes", nargs="*", default=["today", "balanced"], choices=RECIPES)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--folds", nargs="*", help="some folds only")
-    parser.add_argument("--steps", type=int, default=CRNN_STEPS)
     arguments = parser.parse_args()
     corpus = drop_flagged(scan_corpus(data_dir())).replace({"emotion": {"ps": "surprise"}})
     X, _, clips, _ = extract_corpus(corpus, config=CRNN_CONFIG)
@@ -187,7 +188,7 @@ def main():
                 if key in record or (arguments.folds and fold not in arguments.folds):
                     continue
                 file = folder / f"{'_'.join(map(str, key))}.npz"
-                rows = fit(X, Y, clips, labels, split, recipe, seed, arguments.steps, file)
+                rows = fit(X, Y, clips, labels, split, recipe, seed, file)
                 record.append(key, rows)
                 print(*key, f"{rows[0]['accuracy']:.3f} without enrolment", flush=True)
 

@@ -14,7 +14,7 @@ import argparse
 
 import numpy as np
 import pandas as pd
-from accuracy import fit_normalization
+from accuracy import build_network
 from record import Record, mean_and_deviation
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -26,14 +26,12 @@ from sklearn.svm import SVC
 from ser_utils import (
     REFERENCE_CONFIG,
     FeatureConfig,
-    build_lstm,
     clip_batches,
     data_dir,
     drop_flagged,
     extract_corpus,
     import_keras,
     scan_corpus,
-    set_seed,
 )
 
 CONFIG = FeatureConfig(hop_length=768)
@@ -47,11 +45,11 @@ BASELINES = {
 def fit_baseline(candidates, statistics, labels, parts):
     """Fit each candidate and keep the best on the validation set; return its two accuracies."""
     train, valid, test = parts
-    scores = []
-    for classifier in candidates:
-        model = make_pipeline(StandardScaler(), classifier).fit(statistics[train], labels[train])
-        scores.append([model.score(statistics[part], labels[part]) for part in (valid, test)])
-    return max(scores, key=lambda score: score[0])  # the first, weakest C where several are best
+    models = [make_pipeline(StandardScaler(), classifier) for classifier in candidates]
+    fitted = [model.fit(statistics[train], labels[train]) for model in models]
+    # Where several are best, max takes the first: the weakest C.
+    best = max(fitted, key=lambda model: model.score(statistics[valid], labels[valid]))
+    return [best.score(statistics[part], labels[part]) for part in (valid, test)]
 
 
 def fit_network(model, X, Y, parts, seed, epochs):
@@ -71,7 +69,6 @@ def score_models(corpus, seed, epochs):
     """Fit every model of notebook 04 with one seed; return a row for each."""
     averages, _, clips, _ = extract_corpus(corpus, config=REFERENCE_CONFIG)
     X, n_frames, clips, _ = extract_corpus(clips, config=CONFIG)
-    averages = averages[..., None]
     emotions, labels = np.unique(clips["emotion"], return_inverse=True)
     Y = import_keras().utils.to_categorical(labels)
     rows = np.arange(len(labels))
@@ -82,13 +79,9 @@ def score_models(corpus, seed, epochs):
         name: fit_baseline(candidates, statistics, labels, parts)
         for name, candidates in BASELINES.items()
     }
-    set_seed(seed)
-    reference = build_lstm((averages.shape[1], 1), len(emotions))
-    scores["reference LSTM"] = fit_network(reference, averages, Y, parts, seed, epochs)
-    normalization = fit_normalization(X, n_frames, train)
-    set_seed(seed)
-    sequence = build_lstm((None, X.shape[2]), len(emotions), normalization=normalization)
-    scores["sequence LSTM"] = fit_network(sequence, X, Y, parts, seed, epochs)
+    for model, inputs in {"reference": averages[..., None], "sequence": X}.items():
+        network = build_network(model, inputs, n_frames, len(emotions), train, seed)
+        scores[f"{model} LSTM"] = fit_network(network, inputs, Y, parts, seed, epochs)
     return [
         {"model": name, "validation": valid, "test": test} for name, (valid, test) in scores.items()
     ]

@@ -5,25 +5,14 @@ import io
 import json
 import re
 import statistics
-from pathlib import Path
 
 import pytest
 import soundfile as sf
+from lessons import CORE, NOTEBOOKS, read, source, tags_of
 from PIL import Image
 
-ROOT = Path(__file__).parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CORE = NOTEBOOKS[:4]  # written to the contract of a lesson; the later ones follow
 EXEMPT = "nbval-ignore-output"
 LOCAL_PATH = re.compile(r"(?<![\w.:/])/(home|Users|root|tmp|mnt|opt|srv|work)/|[A-Za-z]:\\\\?Users")
-
-
-def source(cell):
-    return "".join(cell["source"])
-
-
-def read(path):
-    return json.loads(path.read_text(encoding="utf-8"))["cells"]
 
 
 def code_cells(path):
@@ -32,10 +21,6 @@ def code_cells(path):
 
 def count_lines(cell):
     return sum(bool(line.strip()) for line in source(cell).splitlines())
-
-
-def tags_of(cell):
-    return set(cell["metadata"].get("tags", []))
 
 
 def is_exempt(cell):

@@ -6,7 +6,6 @@ and its computation cannot drift apart.
 """
 
 import functools
-import json
 import re
 import types
 from pathlib import Path
@@ -17,22 +16,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from lessons import CORE, read, source, tags_of
 from scipy.ndimage import median_filter
 
 from ser_utils import load_audio
 
-ROOT = Path(__file__).parent.parent
-CORE = ["01_load", "02_eda", "03_mfcc", "04_lstm_train"]
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+NOTEBOOKS = {path.stem: path for path in CORE}
 TESTED = []  # (notebook, words of it)
 
 
 def cells(notebook, kind):
     """Sources of the cells of one kind, without exercises and solutions."""
-    path = ROOT / "notebooks" / f"{notebook}.ipynb"
-    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        tags = set(cell["metadata"].get("tags", []))
-        if cell["cell_type"] == kind and not tags & {"exercise", "solution"}:
-            yield "".join(cell["source"])
+    for cell in read(NOTEBOOKS[notebook]):
+        if cell["cell_type"] == kind and not tags_of(cell) & {"exercise", "solution"}:
+            yield source(cell)
 
 
 def paragraphs(notebook):
@@ -45,11 +43,11 @@ def run(notebook, *, until="# the end", skip="# nothing"):
     """Run the cells of a notebook up to the one with ``until``; return its variables."""
     mpl.use("Agg")
     names = {"display": print}
-    for source in cells(notebook, "code"):
-        if until in source:
+    for code in cells(notebook, "code"):
+        if until in code:
             break
-        if skip not in source:
-            exec(source, names)
+        if skip not in code:
+            exec(code, names)
     plt.close("all")
     return types.SimpleNamespace(**names)
 
@@ -88,13 +86,12 @@ def mfcc(demo_corpus):
 @pytest.fixture(scope="module")
 def lstm(demo_corpus):
     names = run("04_lstm_train", until="baselines = {")
-    (table,) = (source for source in cells("04_lstm_train", "code") if "tail = np" in source)
-    variables = vars(names)
-    exec(table, variables)
-    return types.SimpleNamespace(**variables)
+    (table,) = (code for code in cells("04_lstm_train", "code") if "tail = rows" in code)
+    exec(table, vars(names))
+    return names
 
 
-@pytest.mark.parametrize("notebook", CORE)
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_every_sentence_about_the_demo_corpus_is_tested(notebook):
     tested = [words for name, words in TESTED if name == notebook]
     assert paragraphs(notebook)
@@ -307,7 +304,7 @@ def test_the_padding(mfcc):
 @pytest.fixture(scope="module")
 def record():
     """Test accuracy (%) of each seed: a row a corpus and seed, a column a model."""
-    table = pd.read_csv(ROOT / "benchmarks" / "lesson.csv")
+    table = pd.read_csv(BENCHMARKS / "lesson.csv")
     return 100 * table.pivot(index=["corpus", "seed"], columns="model", values="test")
 
 
@@ -341,13 +338,13 @@ def test_the_record_of_real_speech(lstm, record):
     assert lstm.X.shape[2] * 2 == 80
     assert (means["reference LSTM"] < means["SVM"]).all()
     assert means.loc["tess"].drop("most frequent").min() > 98
-    known = pd.read_csv(ROOT / "benchmarks" / "protocols.csv")
+    known = pd.read_csv(BENCHMARKS / "protocols.csv")
     known = known.set_index(["corpus", "model", "protocol"])["accuracy"]
     assert round(100 * known["ravdess", "SVM", "unseen speaker"]) == 40
-    network = pd.read_csv(ROOT / "benchmarks" / "generalize_scores.csv")
+    network = pd.read_csv(BENCHMARKS / "generalize_scores.csv")
     network = network.set_index(["corpora", "tested", "recipe", "protocol"])["accuracy"]
     assert round(100 * network["ravdess", "ravdess", "final", "unseen speaker"]) == 54
-    fits = pd.read_csv(ROOT / "benchmarks" / "generalize.csv", dtype={"fold": str})
+    fits = pd.read_csv(BENCHMARKS / "generalize.csv", dtype={"fold": str})
     fits = fits[
         (fits["corpora"] == "ravdess") & (fits["tested"] == "ravdess") & (fits["seed"] == 0)
     ]
