@@ -1,25 +1,29 @@
 """How many clips of a new voice does it take until the network knows it?
 
-    SER_DATA_DIR=path/to/ravdess python benchmarks/enrol.py --recipes today balanced
-    SER_DATA_DIR=path/to/emodb python benchmarks/enrol.py
+    SER_DATA_DIR=path/to/ravdess python benchmarks/enrol.py
+    SER_DATA_DIR=path/to/emodb python benchmarks/enrol.py --recipes today --seeds 0 1 2 3 4
+    SER_DATA_DIR=path/to/tess python benchmarks/enrol.py --with path/to/ravdess path/to/emodb
+    python benchmarks/enrol.py --show
 
-For each fold of speakers, a network is trained on the others. Of each speaker in the fold, k clips
-of each emotion are drawn and the rest is tested, 20 times; a speaker who has too few clips of an
-emotion is left out for this k. Nothing is trained on the k clips but a small classifier on the 128
-numbers before the last layer.
+For each fold of speakers, a network is trained on the others; ``--with`` trains on other corpora
+alone, and all voices of this one are new. Of each new voice, k clips of each emotion are drawn and
+learned from, 20 times. The rest is tested; a speaker who has too few clips is left out for this k.
 
-Each fit is appended to ``enrol.csv`` (a row for each k and method) and is not made again. The 128
-numbers of every tested clip stay in ``output/enrol``, so that another method needs no training.
+Each fit is appended to ``enrol.csv`` (a row for each k and method) and is not made again. What the
+network says about the tested clips stays in ``output/enrol``, so that another method needs no
+training. The recipe and the pull of the last layer were chosen on RAVDESS and EmoDB; the rows of
+TESS are all the looks that were taken at its two voices.
 """
 
 import argparse
-from functools import partial
+from pathlib import Path
 
 import numpy as np
-from generalize import without_mixup
-from record import Record
-from sklearn.linear_model import LogisticRegression
+import pandas as pd
+import scipy
+from record import HERE, Record, mean_and_deviation
 from sklearn.metrics import balanced_accuracy_score
+from sklearn.neighbors import NearestCentroid
 
 from ser_utils import (
     data_dir,
@@ -30,167 +34,221 @@ from ser_utils import (
     scan_corpus,
     set_seed,
 )
-from ser_utils.augmentation import new_voices
-from ser_utils.evaluation import RAVDESS_FOLDS, protocol_splits
+from ser_utils.augmentation import (
+    add_noise,
+    count_frames,
+    crop_times,
+    mix_clips,
+    new_voices,
+    warp_voices,
+)
+from ser_utils.evaluation import RAVDESS_FOLDS, few_clips_splits, protocol_splits
 from ser_utils.features import CRNN_CONFIG
-from ser_utils.models import CRNN_STEPS, build_crnn
+from ser_utils.models import CRNN_STEPS, adapt_last_layer, build_crnn
 
-KEYS = ["tested", "recipe", "seed", "fold"]
-SHOTS, DRAWS = (0, 1, 2, 3, 5, 10), 20
+KEYS = ["trained", "tested", "recipe", "seed", "fold"]
+SHOTS, VIEWS = (1, 2, 3, 5, 10), 8
 
 
-def as_they_come(clips, rng, steps, size=32):
+def as_they_come(clips, rng, size):
     """Rows of each batch: all clips in a new order, again and again."""
-    return np.concatenate(
-        [rng.permutation(len(clips)) for _ in range(1 + steps * size // len(clips))]
-    )[: steps * size].reshape(steps, size)
+    rows = [rng.permutation(len(clips)) for _ in range(1 + CRNN_STEPS * size // len(clips))]
+    return np.concatenate(rows)[: CRNN_STEPS * size].reshape(CRNN_STEPS, size)
 
 
-def balanced(clips, rng, steps, speakers=4, each=4):
-    """Rows of each batch: so many speakers, of each emotion so many clips, drawn with return."""
+def balanced(clips, rng, size, speakers=4):
+    """Rows of each batch: of each emotion of some speakers the same number, drawn with return."""
     cells = clips.groupby(["speaker", "emotion"]).indices
     emotions, names = clips["emotion"].unique(), clips["speaker"].unique()
-    batches = []
-    for _ in range(steps):
+    each, batches = size // (speakers * len(emotions)), []
+    for _ in range(CRNN_STEPS):
         chosen = rng.choice(names, speakers, replace=len(names) < speakers)
         here = [cells.get((name, emotion), []) for name in chosen for emotion in emotions]
-        rows = [rng.choice(cell, each) for cell in here if len(cell)]
-        batches.append(np.concatenate(rows))
+        batches.append(np.concatenate([rng.choice(cell, each) for cell in here if len(cell)]))
     return batches
 
 
-RECIPES = {  # how batches are drawn, and how they are changed
-    "today": (as_they_come, new_voices),
-    "today, no mixup": (as_they_come, without_mixup),
-    "today, batches of 96": (partial(as_they_come, size=96), new_voices),
-    "balanced": (balanced, without_mixup),
-    "balanced, mixup": (balanced, new_voices),
+def without_mixup(X, Y, rng):
+    return warp_voices(crop_times(X, rng), rng), Y
+
+
+def with_noise(X, Y, rng):
+    return add_noise(warp_voices(crop_times(X, rng), rng), rng), Y
+
+
+def with_noise_and_mixup(X, Y, rng):
+    return mix_clips(*with_noise(X, Y, rng), rng)
+
+
+RECIPES = {  # how batches are drawn, how large they are, and how they are changed
+    "today": (as_they_come, 32, new_voices),
+    "no mixup": (as_they_come, 32, without_mixup),
+    "balanced, no mixup": (balanced, 32, without_mixup),
+    "noise": (as_they_come, 32, with_noise_and_mixup),
+    "noise, no mixup": (as_they_come, 32, with_noise),
+    "balanced, noise": (balanced, 32, with_noise_and_mixup),
+    "balanced, noise, no mixup": (balanced, 32, with_noise),
+    "balanced, noise, no mixup, batches of 64": (balanced, 64, with_noise),
 }
 
 
-def train(X, Y, clips, rows, recipe, seed):
-    """Train the network of notebook 07 on some rows; return it with its last numbers."""
+def train(X, Y, clips, recipe, seed):
+    """Train the network of notebook 07; return it with the 128 numbers before its last layer."""
     keras = import_keras()
     set_seed(seed)
     model = build_crnn(X.shape[2], Y.shape[1])
-    draw, change = RECIPES[recipe]
-    batches = draw(clips.iloc[rows].reset_index(drop=True), np.random.default_rng(seed), CRNN_STEPS)
-    for step, batch in enumerate(batches):
-        chosen = np.sort(rows[batch])
-        changed = change(X[chosen], Y[chosen], np.random.default_rng([seed, step]))
-        model.train_on_batch(*changed)
+    draw, size, change = RECIPES[recipe]
+    for step, batch in enumerate(draw(clips, np.random.default_rng(seed), size)):
+        rows = np.sort(batch)
+        model.train_on_batch(*change(X[rows], Y[rows], np.random.default_rng([seed, step])))
     return keras.Model(model.input, [model.layers[-1].input, model.output])
 
 
-def to_unit(z):
-    return z / np.linalg.norm(z, axis=1, keepdims=True)
+def embed(network, X):
+    """The 128 numbers and the probabilities of each clip and of 8 warps of it, a view after it."""
+    views = [X, *(warp_voices(X, np.random.default_rng([0, i])) for i in range(VIEWS))]
+    answers = [network.predict(view, verbose=0, batch_size=64) for view in views]
+    return [np.stack(part, axis=1) for part in zip(*answers, strict=True)]
 
 
-def centre(support, query):
-    """Take the support's mean away from both, and keep only the directions."""
-    mean = support.mean(axis=0)
-    return to_unit(support - mean), to_unit(query - mean)
+def describe(X, labels, trained, tested):
+    """Numbers without a network: mean and deviation of MFCCs, scaled by the training part."""
+    mfcc = scipy.fft.dct(X, norm="ortho")[..., :40]
+    table = mean_and_deviation(mfcc, count_frames(X))
+    return (table[tested] - table[trained].mean(axis=0)) / table[trained].std(axis=0)
 
 
-def by_prototypes(support, labels, query, known):
-    """Cosine similarity to the mean of each emotion, after the support's mean is taken away."""
-    support, query = centre(support, query)
-    means = to_unit(np.array([support[labels == k].mean(axis=0) for k in np.unique(labels)]))
-    return np.unique(labels)[(query @ means.T).argmax(axis=1)]
+def hear(X, Y, clips, trained, tested, recipe, seed, file):
+    """Train on some rows and describe the others; read it from a file where this has been done."""
+    if not file.exists():
+        network = train(X[trained], Y[trained], clips.iloc[trained], recipe, seed)
+        embedded, known = embed(network, X[tested])
+        own = network.predict(X[trained], verbose=0, batch_size=64)[0]
+        prototypes = [own[Y[trained, k] == 1].mean(axis=0) for k in range(Y.shape[1])]
+        kernel, bias = network.layers[-1].get_weights()
+        parts = {"embedded": embedded, "known": known, "kernel": kernel, "bias": bias}
+        np.savez_compressed(file, **parts, prototypes=prototypes)
+    return np.load(file)
 
 
-def by_regression(support, labels, query, known, blend=0.5):
-    """Logistic regression in the same space; its log probabilities and some of the network's."""
-    support, query = centre(support, query)
-    fitted = LogisticRegression(C=10, max_iter=1000).fit(support, labels)
-    scores = fitted.predict_log_proba(query) + blend * np.log(known[:, fitted.classes_] + 1e-7)
-    return fitted.classes_[scores.argmax(axis=1)]
+def by_means(support, labels, query):
+    """Answer with the emotion whose mean is nearest."""
+    return NearestCentroid().fit(support, labels).predict(query)
 
 
-METHODS = {
-    "prototypes": by_prototypes,
-    "regression": partial(by_regression, blend=0.0),
-    "regression, blended": by_regression,
-}
+def by_directions(support, labels, query):
+    """Answer by the cosine of the angle to each mean, the mean of all taken away before."""
+    centred = [z - support.mean(axis=0) for z in (support, query)]
+    support, query = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in centred)
+    return by_means(support, labels, query)
 
 
-def draw_support(labels, k, rng):
-    """Rows of k clips of each class."""
-    classes = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-    return np.concatenate([rng.choice(rows, k, replace=False) for rows in classes])
-
-
-def score_speaker(embedded, known, labels, seed):
-    """Accuracy and UAR of one speaker for each k and method, means of the drawings."""
-    scores = {(0, "none"): [(known.argmax(axis=1), np.arange(len(labels)))]}
-    for k in SHOTS[1:]:
-        if np.unique(labels, return_counts=True)[1].min() <= k:
-            continue  # an emotion of this speaker would have no clip left to test
-        rng = np.random.default_rng([seed, k])
-        for _ in range(DRAWS):
-            support = draw_support(labels, k, rng)
-            query = np.setdiff1d(np.arange(len(labels)), support)
-            for name, method in METHODS.items():
-                answers = method(embedded[support], labels[support], embedded[query], known[query])
-                scores.setdefault((k, name), []).append((answers, query))
+def score_speaker(clips, labels, said, described, seed):
+    """Accuracy, UAR and whether texts were kept apart, for each k and method; means of draws."""
+    embedded, known, layer = said["embedded"], said["known"], (said["kernel"], said["bias"])
+    once, often = embedded[:, 0], embedded.mean(axis=1)
+    answers = {(0, "the network"): [(known[:, 0].argmax(axis=1), slice(None), True)]}
+    answers[0, "the network, nine looks"] = [(known.mean(axis=1).argmax(axis=1), slice(None), True)]
+    for k in SHOTS:
+        if clips["emotion"].value_counts().min() <= k:
+            continue
+        for support, query, apart in few_clips_splits(clips, k, seed=seed):
+            learned = labels[support]
+            prototypes = said["prototypes"]
+            kernel, bias = adapt_last_layer(once[support], learned, *layer, prototypes=prototypes)
+            given = {
+                "last layer": (once[query] @ kernel + bias).argmax(axis=1),
+                "last layer, nine looks": (often[query] @ kernel + bias).argmax(axis=1),
+                "prototypes": by_directions(once[support], learned, once[query]),
+                "no network": by_means(described[support], learned, described[query]),
+            }
+            for method, answer in given.items():
+                answers.setdefault((k, method), []).append((answer, query, apart))
     return {
         key: np.mean(
-            [(np.mean(a == labels[q]), balanced_accuracy_score(labels[q], a)) for a, q in answers],
+            [
+                (np.mean(a == labels[q]), balanced_accuracy_score(labels[q], a), apart)
+                for a, q, apart in drawn
+            ],
             axis=0,
         )
-        for key, answers in scores.items()
+        for key, drawn in answers.items()
     }
 
 
-def fit(X, Y, clips, labels, split, recipe, seed, file):
-    """Train on one side of a split, enrol each speaker of the other; rows for the record."""
-    trained, tested = split
-    if not file.exists():
-        network = train(X, Y, clips, trained, recipe, seed)
-        embedded, known = network.predict(X[tested], verbose=0, batch_size=64)
-        np.savez_compressed(file, embedded=embedded, known=known, rows=tested)
-    saved = np.load(file)
-    embedded, known = saved["embedded"], saved["known"]
-    speakers = clips["speaker"].iloc[tested].to_numpy()
-    people = {
-        name: score_speaker(*(a[speakers == name] for a in (embedded, known, labels[tested])), seed)
-        for name in np.unique(speakers)
-    }
-    keys = {key for scores in people.values() for key in scores}
+def score(clips, labels, said, described, seed):
+    """Meet each speaker of the tested part; rows for the record."""
+    speakers = clips["speaker"].to_numpy()
+    people = {}
+    for name in np.unique(speakers):
+        own = np.flatnonzero(speakers == name)
+        parts = {part: said[part][own] for part in ("embedded", "known")}
+        parts |= {part: said[part] for part in ("kernel", "bias", "prototypes")}
+        people[name] = score_speaker(clips.iloc[own], labels[own], parts, described[own], seed)
     rows = []
-    for k, method in sorted(keys):
-        both = np.array([s[k, method] for s in people.values() if (k, method) in s])
-        scores = {"accuracy": both[:, 0].mean(), "uar": both[:, 1].mean()}
-        by_speaker = " ".join(f"{value:.3f}" for value in both[:, 0])
-        row = {"k": k, "method": method, **scores, "speakers": len(both)}
-        rows.append(row | {"by_speaker": by_speaker})
+    for k, method in sorted({key for scores in people.values() for key in scores}):
+        scores = {name: each[k, method] for name, each in people.items() if (k, method) in each}
+        accuracy, uar, apart = np.mean(list(scores.values()), axis=0)
+        by_speaker = " ".join(f"{name}:{each[1]:.3f}" for name, each in scores.items())
+        row = {"k": k, "method": method, "accuracy": accuracy, "uar": uar, "texts_apart": apart}
+        rows.append(row | {"uar_by_speaker": by_speaker})
     return rows
+
+
+def show(record):
+    """Print and keep UAR over all folds and seeds, with an interval over speakers."""
+    table = pd.read_csv(record.path, dtype={"fold": str})
+    rows = []
+    groups = ["trained", "tested", "recipe", "k", "method"]
+    for key, part in table.groupby(groups, sort=False):
+        pairs = " ".join(part["uar_by_speaker"]).split()
+        speakers = pd.DataFrame([pair.split(":") for pair in pairs], columns=["speaker", "uar"])
+        each = speakers.astype({"uar": float}).groupby("speaker")["uar"].mean()
+        low = high = np.nan
+        if len(each) >= 5:
+            drawn = scipy.stats.bootstrap((each,), np.mean, method="percentile", rng=0)
+            low, high = drawn.confidence_interval
+        row = {"seeds": part["seed"].nunique(), "speakers": len(each), "uar": each.mean()}
+        row |= {"low": low, "high": high, "texts_apart": part["texts_apart"].mean()}
+        rows.append(dict(zip(groups, key, strict=True)) | row)
+    scores = pd.DataFrame(rows).round(4)
+    scores.to_csv(HERE / "enrol_scores.csv", index=False)
+    print(scores.round(3).to_string(index=False))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--recipes", nargs="*", default=["today", "balanced"], choices=RECIPES)
+    parser.add_argument("--recipes", nargs="*", default=["today"], choices=RECIPES)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--folds", nargs="*", help="some folds only")
+    parser.add_argument("--with", nargs="*", default=[], dest="others", help="train on these alone")
+    parser.add_argument("--show", action="store_true", help="only the scores of what is recorded")
     arguments = parser.parse_args()
-    corpus = drop_flagged(scan_corpus(data_dir())).replace({"emotion": {"ps": "surprise"}})
+    record = Record("enrol.csv", KEYS)
+    if arguments.show:
+        return show(record)
+    roots = [data_dir(), *map(Path, arguments.others)] if arguments.others else data_dir()
+    corpus = drop_flagged(scan_corpus(roots)).replace({"emotion": {"ps": "surprise"}})
+    tested = scan_corpus(data_dir())["corpus"].iloc[0]
     X, _, clips, _ = extract_corpus(corpus, config=CRNN_CONFIG)
     labels = np.unique(clips["emotion"], return_inverse=True)[1]
     Y = import_keras().utils.to_categorical(labels)
-    name, record = clips["corpus"].iloc[0], Record("enrol.csv", KEYS)
-    folder = output_dir() / "enrol"
-    folder.mkdir(exist_ok=True)
-    folds = RAVDESS_FOLDS if name == "ravdess" else None
+    (output_dir() / "enrol").mkdir(exist_ok=True)
+    folds = RAVDESS_FOLDS if tested == "ravdess" else None
+    trained = "+".join(sorted(set(clips["corpus"]) - {tested})) or tested
     for seed in arguments.seeds:
         for recipe in arguments.recipes:
-            for fold, *split in protocol_splits(clips, "unseen speaker", seed=seed, folds=folds):
-                key = (name, recipe, seed, fold)
-                if key in record or (arguments.folds and fold not in arguments.folds):
+            protocol = "unseen corpus" if arguments.others else "unseen speaker"
+            for fold, *split in protocol_splits(clips, protocol, seed=seed, folds=folds):
+                key = (trained, tested, recipe, seed, fold)
+                if key in record or (arguments.others and fold != tested):
                     continue
-                file = folder / f"{'_'.join(map(str, key))}.npz"
-                rows = fit(X, Y, clips, labels, split, recipe, seed, file)
+                file = output_dir() / "enrol" / f"{'_'.join(map(str, key))}.npz"
+                said = hear(X, Y, clips, *split, recipe, seed, file)
+                described = describe(X, labels, *split)
+                part = clips.iloc[split[1]]
+                rows = score(part, labels[split[1]], said, described, seed)
                 record.append(key, rows)
-                print(*key, f"{rows[0]['accuracy']:.3f} without enrolment", flush=True)
+                print(*key, *(f"{row['uar']:.3f}" for row in rows[:2]), flush=True)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class AudioError(ValueError):
     """
 
     def __init__(self, path, reason):
-        path = None if isinstance(path, io.BytesIO) else path
+        path = path if isinstance(path, (str, os.PathLike)) else None
         super().__init__(path, reason)  # both, so that the error survives a trip between processes
         self.path, self.reason = path, reason
 

@@ -111,6 +111,39 @@ def mix_clips(X, Y, rng, *, alpha=0.2):
     return mixed, Y + rest * (Y[partner] - Y)
 
 
+def add_noise(X, rng, *, low=0.0, high=50.0, tilt=10.0):
+    """Let it be said in a noisy room.
+
+    Parameters
+    ----------
+    X : np.ndarray [shape=(n_clips, n_frames, n_mels)]
+        Log-mel spectra (dB).
+    rng : np.random.Generator
+        Draws a level for each clip, evenly, and the noise.
+    low, high : float
+        Limits of the clip's mean power over that of the noise (dB).
+    tilt : float
+        Limit of the noise's change at either end of the mel axis (dB).
+
+    Returns
+    -------
+    np.ndarray [shape=(n_clips, n_frames, n_mels)]
+        Again at most 80 dB below the loudest.
+
+    Notes
+    -----
+    Powers of speech and noise add up, though not exactly: a phase is no part of a mel spectrum.
+    """
+    real = (X != 0).any(axis=2, keepdims=True)
+    power = 10 ** (X / 10) * real
+    mean = power.sum(axis=(1, 2), keepdims=True) / real.sum(axis=(1, 2), keepdims=True) / X.shape[2]
+    level = -rng.uniform(low, high, (len(X), 1, 1))
+    level = level + rng.uniform(-tilt, tilt, (len(X), 1, 1)) * np.linspace(-1, 1, X.shape[2])
+    grain = rng.standard_gamma(4, X.shape, dtype=np.float32) / 4  # of a band's power in a frame
+    noisy = 10 * np.log10(power + mean * (10 ** (level / 10)).astype(np.float32) * grain + 1e-10)
+    return np.maximum(noisy, noisy.max(axis=(1, 2), keepdims=True) - 80) * real
+
+
 def crop_times(X, rng, *, frames=128):
     """Keep a stretch of so many frames of each clip, drawn from those that it has."""
     start = rng.integers(0, np.maximum(count_frames(X) - frames, 0) + 1)[:, None, None]

@@ -29,6 +29,7 @@ PROTOCOLS = {  # and the column whose values must not be on both sides
     "unseen words": "text",
     "unseen speaker": "speaker",
 }
+GROUPS = PROTOCOLS | {"unseen corpus": "corpus"}  # the fifth needs several corpora
 FIT = ["model", "protocol", "fold", "seed"]
 # Actors of RAVDESS in each test fold, after Luna-Jimenez et al. (2021).
 RAVDESS_FOLDS = {
@@ -127,12 +128,12 @@ def network_model(
 
 def _why_not(clips, protocol):
     """Say why a corpus cannot support a protocol; None if it can."""
-    group = PROTOCOLS[protocol]
+    group = GROUPS[protocol]
     if group is None:
         return None
     if clips[group].isna().any():
         return f"the {group} of {clips[group].isna().sum()} clips is not known"
-    found, least = clips[group].nunique(), {"text": 5, "speaker": 2}[group]
+    found, least = clips[group].nunique(), {"text": 5, "speaker": 2, "corpus": 2}[group]
     return f"{found} different {group}s are too few, it needs {least}" if found < least else None
 
 
@@ -143,9 +144,10 @@ def protocol_splits(clips, protocol, *, seed=0, folds=None, n_folds=5):
     ----------
     clips : pd.DataFrame
         From `ser_utils.dataset.scan_corpus`.
-    protocol : {"ordered tail", "random", "unseen words", "unseen speaker"}
+    protocol : {"ordered tail", "random", "unseen words", "unseen speaker", "unseen corpus"}
         The last 20 % of the clips in their order; 20 % at random with the same share of each
-        emotion; 20 % of the texts; each speaker in turn, or folds of them.
+        emotion; 20 % of the texts; each speaker in turn, or folds of them; each corpus in turn,
+        with the emotions that all of them have.
     seed : int
         Draws what is drawn at random.
     folds : dict of str to list of str, optional
@@ -167,12 +169,12 @@ def protocol_splits(clips, protocol, *, seed=0, folds=None, n_folds=5):
         If the protocol is not known, the corpus cannot support it, ``folds`` lacks a speaker, or
         a group or a copy of a clip is on both sides.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"protocol={protocol!r} is not known; use one of {', '.join(PROTOCOLS)}.")
+    if protocol not in GROUPS:
+        raise ValueError(f"protocol={protocol!r} is not known; use one of {', '.join(GROUPS)}.")
     if why := _why_not(clips, protocol):
         raise ValueError(f"The protocol {protocol!r} needs another corpus: {why}.")
-    groups = clips[PROTOCOLS[protocol]] if PROTOCOLS[protocol] else None
-    names = None
+    groups = clips[GROUPS[protocol]] if GROUPS[protocol] else None
+    names, rows = None, np.arange(len(clips))
     if protocol == "ordered tail":
         at = len(clips) - int(0.2 * len(clips))
         splits = [(np.arange(at), np.arange(at, len(clips)))]
@@ -182,6 +184,11 @@ def protocol_splits(clips, protocol, *, seed=0, folds=None, n_folds=5):
     elif protocol == "unseen words":
         splitter = GroupShuffleSplit(1, test_size=0.2, random_state=seed)
         splits = splitter.split(clips, groups=groups)
+    elif protocol == "unseen corpus":
+        names = groups
+        shared = clips.groupby("emotion")["corpus"].transform("nunique") == groups.nunique()
+        rows = np.flatnonzero(shared)
+        splits = LeaveOneGroupOut().split(rows, groups=groups.iloc[rows])
     elif folds or groups.nunique() <= n_folds:
         names = _fold_names(groups, folds)
         splits = LeaveOneGroupOut().split(clips, groups=names)
@@ -189,8 +196,55 @@ def protocol_splits(clips, protocol, *, seed=0, folds=None, n_folds=5):
         splitter = GroupKFold(n_folds, shuffle=True, random_state=seed)
         splits = splitter.split(clips, groups=groups)
     for i, (train, test) in enumerate(splits):
+        train, test = rows[train], rows[test]
         _check_apart(clips, groups, train, test)
         yield str(i) if names is None else names.iloc[test[0]], train, test
+
+
+def few_clips_splits(clips, k, *, seed=0, n_draws=20):
+    """Draw a few clips of one voice to learn from; what is left is tested.
+
+    Parameters
+    ----------
+    clips : pd.DataFrame
+        All clips of one speaker.
+    k : int
+        Clips of each emotion to learn from, 1 or more.
+    seed : int
+        Draws them.
+    n_draws : int
+        How often.
+
+    Yields
+    ------
+    support, query : np.ndarray of int
+        Rows of ``clips``: to learn from, and to test.
+    apart : bool
+        Whether no text is in both. Where texts can be kept apart, they are.
+
+    Raises
+    ------
+    ValueError
+        If an emotion has no clip left to test.
+    """
+    rng, cells = np.random.default_rng(seed), clips.groupby("emotion").indices
+    emotion, cell = min(cells.items(), key=lambda item: len(item[1]))
+    if len(cell) <= k:
+        lacking = f"{len(cell)} clips of {emotion} are too few to learn from {k} and test others"
+        raise ValueError(f"{lacking}; use a smaller k or another speaker.")
+    texts = clips["text"].fillna("").to_numpy()
+    for _ in range(n_draws):
+        order = rng.permutation(np.unique(texts))
+        for n in range(1, len(order) + 1):  # the fewest texts that have k clips of each emotion
+            chosen = np.isin(texts, order[:n])
+            if all(chosen[rows].sum() >= k for rows in cells.values()):
+                break
+        apart = not any(chosen[rows].all() for rows in cells.values())
+        chosen |= not apart
+        drawn = [rng.choice(rows[chosen[rows]], k, replace=False) for rows in cells.values()]
+        support = np.concatenate(drawn)
+        query = np.flatnonzero(~chosen) if apart else np.setdiff1d(np.arange(len(clips)), support)
+        yield support, query, apart
 
 
 def _fold_names(speakers, folds):
@@ -226,8 +280,8 @@ def _checksums(paths):
 
 def _inner_groups(clips, train, protocol):
     """Groups by which a model may split the training part: as the protocol does, where it can."""
-    for column in (PROTOCOLS[protocol], "text"):
-        if column and PROTOCOLS[protocol] and clips[column].iloc[train].nunique() >= 3:
+    for column in (GROUPS[protocol], "text"):
+        if column and GROUPS[protocol] and clips[column].iloc[train].nunique() >= 3:
             return clips[column].iloc[train].to_numpy()
     return train  # each clip is a group of its own
 
@@ -246,7 +300,7 @@ def evaluate_protocols(
         the emotions in alphabetical order; it may split ``train`` by ``groups`` to choose
         anything. `classical_model` and `network_model` make such.
     protocols : iterable of str
-        Which of `PROTOCOLS`; one that the corpus cannot support is named and skipped.
+        Which of `protocol_splits`'s; one that the corpus cannot support is named and skipped.
     seeds : iterable of int
         For each of them everything is done again.
     folds, n_folds
@@ -325,8 +379,8 @@ def _unfinished(clips, models, protocols, seeds, folds, n_folds, done):
 
 def _unit(predictions):
     """Name the column whose values are drawn for an interval: what the protocol generalises to."""
-    group = PROTOCOLS[predictions["protocol"].iloc[0]]
-    for column in (group, "text"):
+    group = GROUPS[predictions["protocol"].iloc[0]]
+    for column in ("speaker" if group == "corpus" else group, "text"):
         if group and predictions[column].nunique() >= 5:
             return column
     return "clip"

@@ -6,6 +6,8 @@ Notebook: 08_deploy.
 """
 
 import argparse
+import copy
+import hashlib
 import io
 import json
 import shutil
@@ -19,15 +21,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy
 import soundfile as sf
 
 from ..audio import AudioError, audio_info, load_audio
 from ..corpora.demo_corpus import SAMPLE_RATE, synthesize
 from ..dataset import output_dir
 from ..features import FeatureConfig, extract_features
-from ..models import import_keras
+from ..models import adapt_last_layer, import_keras
 
-FORMAT = 1  # of a bundle; raise it when older code could not read what `save` writes
+FORMAT = 1  # of a bundle and a voice; raise it when older code could not read what is written
 ABOUT = ("corpora", "protocol", "figures", "licence")  # what a bundle has to tell about itself
 PACKAGES = ("keras", "librosa", "numpy", "ser-utils", "tensorflow")  # whose versions it notes
 SHORTEST = 0.3  # s, of a clip
@@ -99,13 +102,18 @@ def sure_threshold(probabilities, labels, *, accuracy=0.9):
     return float(confidence[order][kept[-1]]) if len(kept) else 1.0
 
 
+def is_loud(y):
+    """Whether somebody may be speaking."""
+    return np.sqrt(np.mean(np.square(y))) >= QUIET
+
+
 class EmotionRecognizer:
     """A model, its emotions and the settings of its features, in one piece.
 
     Parameters
     ----------
     model : keras.Model
-        Takes frames of features ``(None, n_features)``, normalises them, ends in a softmax.
+        Takes frames of features ``(None, n_features)``, normalises them, ends in a dense softmax.
     emotions : sequence of str
         Names of its outputs, in their order.
     config : FeatureConfig, optional
@@ -115,6 +123,16 @@ class EmotionRecognizer:
     about : dict
         ``corpora`` (list of str), ``protocol`` (how training and validation were split),
         ``figures`` (dict of scores) and ``licence`` of the corpora: what may be done with it.
+    prototypes : np.ndarray [shape=(n_emotions, n_numbers)], optional
+        Mean of what `embed` says about each emotion's training clips, for `enrol`.
+
+    Attributes
+    ----------
+    voice : dict or None
+        What `enrol` learned of a voice: the number of ``clips`` of each emotion, and the weights of
+        its last layer. None if it knows nobody.
+    card : str or None
+        The text of ``MODEL_CARD.md``, if there is one in the bundle that it was loaded from.
 
     Raises
     ------
@@ -126,7 +144,7 @@ class EmotionRecognizer:
     Notebook: 08_deploy.
     """
 
-    def __init__(self, model, emotions, *, config=None, threshold=0.0, about):
+    def __init__(self, model, emotions, *, config=None, threshold=0.0, about, prototypes=None):
         config = config or FeatureConfig()
         if config.time_average or config.offset:
             raise ValueError("Averaged or late features hide time; use offset=0 and all frames.")
@@ -136,19 +154,22 @@ class EmotionRecognizer:
         if missing := [key for key in ABOUT if key not in about]:
             raise ValueError(f"about lacks {', '.join(missing)}; tell all of {', '.join(ABOUT)}.")
         self.model, self.emotions, self.config = model, list(emotions), config
-        self.threshold, self.about, self._compiled = float(threshold), dict(about), {}
+        self.threshold, self.about, self.prototypes = float(threshold), dict(about), prototypes
+        self.kernel, self.bias = model.layers[-1].get_weights()
+        self.voice, self._voice_file, self._compiled, self.card = None, None, {}, None
 
     def _ask(self, X):
         """Ask the model, compiled once for each shape: many times faster than calling it."""
         import tensorflow as tf
 
         if X.shape not in self._compiled:
-            call = tf.function(lambda X: self.model(X, training=False))
+            before = import_keras().Model(self.model.inputs, self.model.layers[-1].input)
+            call = tf.function(lambda X: before(X, training=False))
             self._compiled[X.shape] = call.get_concrete_function(tf.TensorSpec(X.shape, X.dtype))
         return self._compiled[X.shape](tf.constant(X)).numpy()
 
-    def probabilities(self, waves):
-        """Ask the model about short waveforms.
+    def embed(self, waves):
+        """Describe short waveforms by the numbers that go into the model's last layer.
 
         Parameters
         ----------
@@ -157,7 +178,7 @@ class EmotionRecognizer:
 
         Returns
         -------
-        np.ndarray [shape=(len(waves), n_emotions), dtype=float32]
+        np.ndarray [shape=(len(waves), n_numbers), dtype=float32]
 
         Raises
         ------
@@ -176,10 +197,18 @@ class EmotionRecognizer:
             answers.append(self._ask(X)[: len(batch)])
         return np.concatenate(answers)
 
+    def probabilities(self, waves):
+        """Ask the model about short waveforms, as in `embed`.
+
+        Returns
+        -------
+        np.ndarray [shape=(len(waves), n_emotions), dtype=float32]
+        """
+        return scipy.special.softmax(self.embed(waves) @ self.kernel + self.bias, axis=1)
+
     def decide(self, probabilities, wave):
         """Name the emotion, or be "not sure": it is too improbable, or nobody speaks."""
-        quiet = np.sqrt(np.mean(np.square(wave))) < QUIET
-        sure = probabilities.max() >= self.threshold and not quiet
+        sure = probabilities.max() >= self.threshold and is_loud(wave)
         return self.emotions[probabilities.argmax()] if sure else NOT_SURE
 
     def predict(self, clip, sr=None):
@@ -211,6 +240,17 @@ class EmotionRecognizer:
         """
         if isinstance(clip, (list, tuple)):
             return [self.predict(one, sr) for one in clip]
+        rows = []
+        for start, end, waves in self._windows(clip, sr):
+            for *place, wave, row in zip(start, end, waves, self.probabilities(waves), strict=True):
+                rows.append([*place, self.decide(row, wave), *row.tolist()])
+        timeline = pd.DataFrame(rows, columns=["start", "end", "emotion", *self.emotions])
+        mean = timeline[self.emotions].mean()
+        sure = mean.max() >= self.threshold and (timeline["emotion"] != NOT_SURE).any()
+        return Prediction(mean.idxmax() if sure else NOT_SURE, mean.to_dict(), timeline)
+
+    def _windows(self, clip, sr):
+        """Read a clip some windows at a time, so that memory does not grow: start, end, waves."""
         if isinstance(clip, np.ndarray):
             if sr is None:
                 raise ValueError("sr=None tells no sample rate; give the waveform's, in Hz.")
@@ -223,19 +263,132 @@ class EmotionRecognizer:
         starts, length = np.zeros(1), self.config.duration
         if seconds > self.config.duration:
             starts, length = np.arange(0, seconds - WINDOW + STEP, STEP), WINDOW
-        rows = []
-        for i in range(0, len(starts), BATCH):  # so that memory does not grow with the clip
+        for i in range(0, len(starts), BATCH):
             part = starts[i : i + BATCH]
             piece = {"offset": part[0], "duration": part[-1] - part[0] + length}
             y, _ = load_audio(clip, sr=rate, **piece)
             waves = [y[n:][: int(length * rate)] for n in ((part - part[0]) * rate).astype(int)]
-            for start, wave, row in zip(part, waves, self.probabilities(waves), strict=True):
-                end = min(start + length, seconds)
-                rows.append([start, end, self.decide(row, wave), *row.tolist()])
-        timeline = pd.DataFrame(rows, columns=["start", "end", "emotion", *self.emotions])
-        mean = timeline[self.emotions].mean()
-        sure = mean.max() >= self.threshold and (timeline["emotion"] != NOT_SURE).any()
-        return Prediction(mean.idxmax() if sure else NOT_SURE, mean.to_dict(), timeline)
+            yield part, np.minimum(part + length, seconds), waves
+
+    def enrol(self, clips, emotions, sr=None):
+        """Get to know one voice from a few clips of it.
+
+        Parameters
+        ----------
+        clips : list of str, Path, io.BytesIO or np.ndarray
+            As in `predict`. One to three of each emotion already help; emotions may be missing.
+        emotions : list of str
+            The emotion of each clip.
+        sr : int, optional
+            Sample rate of waveforms (in Hz).
+
+        Returns
+        -------
+        EmotionRecognizer
+            For this voice; this one stays as it is. Of the sound it keeps nothing.
+
+        Raises
+        ------
+        AudioError
+            If a clip cannot be read, is too short, or nobody speaks in it.
+        ValueError
+            If an emotion is unknown, or the numbers of clips and emotions differ, or one clip is
+            given with two emotions.
+
+        Notes
+        -----
+        `ser_utils.models.adapt_last_layer` says how, ``benchmarks/enrol.csv`` what it is worth.
+        """
+        if not len(clips) or len(clips) != len(emotions):
+            both = f"{len(clips)} clips and {len(emotions)} emotions do not fit"
+            raise ValueError(f"{both}; give one emotion for each clip, and at least one.")
+        if unknown := sorted(set(emotions) - set(self.emotions)):
+            known = ", ".join(self.emotions)
+            raise ValueError(f"{unknown[0]!r} is no emotion of this model; use some of {known}.")
+        heard = {}
+        for clip, emotion in zip(clips, emotions, strict=True):
+            waves = [y for _, _, waves in self._windows(clip, sr) for y in waves if is_loud(y)]
+            if not waves:
+                raise AudioError(clip, "nobody speaks in it; record it again, and louder.")
+            embedding = self.embed(waves).mean(axis=0)
+            if heard.setdefault(embedding.tobytes(), emotion) != emotion:
+                both = f"{heard[embedding.tobytes()]} and {emotion}"
+                raise ValueError(f"One clip is given as {both}; decide for one of them.")
+        embeddings = np.array([np.frombuffer(content, np.float32) for content in heard])
+        labels = np.array([self.emotions.index(emotion) for emotion in heard.values()])
+        layer = self.model.layers[-1].get_weights()
+        kernel, bias = adapt_last_layer(embeddings, labels, *layer, prototypes=self.prototypes)
+        counts = {name: list(heard.values()).count(name) for name in self.emotions}
+        voice = {"clips": counts, "kernel": kernel.tolist(), "bias": bias.tolist()}
+        return self._with_voice(voice | {"format": FORMAT, "model": self._digest()})
+
+    def _with_voice(self, voice):
+        """Return a recogniser that shares all with this one but the last layer."""
+        other = copy.copy(self)
+        other.voice, other._voice_file = voice, None
+        other.kernel, other.bias = (np.array(voice[part], "f4") for part in ("kernel", "bias"))
+        return other
+
+    def _digest(self):
+        """Tell one trained model from another: a voice fits to one."""
+        layer = b"".join(part.tobytes() for part in self.model.layers[-1].get_weights())
+        return hashlib.sha256(layer).hexdigest()[:16]
+
+    def save_voice(self, file):
+        """Write what `enrol` learned as JSON: some kilobytes, and no sound.
+
+        Parameters
+        ----------
+        file : str or Path
+            Such as ``output/recognizer-anna.json``, beside the bundle.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        ValueError
+            If no voice was enrolled.
+        """
+        if self.voice is None:
+            raise ValueError("No voice is known; enrol one and save what comes back.")
+        part = Path(file).with_suffix(".part")
+        part.write_text(json.dumps(self.voice), encoding="utf-8")
+        self._voice_file = part.replace(file)
+        return self._voice_file
+
+    def load_voice(self, file):
+        """Return the recogniser for a voice that `save_voice` wrote.
+
+        Raises
+        ------
+        BundleError
+            If the file is missing or damaged, or belongs to another model.
+        """
+        try:
+            voice = json.loads(Path(file).read_text(encoding="utf-8"))
+            if (voice["format"], voice["model"]) != (FORMAT, self._digest()):
+                raise BundleError(f"{file} belongs to another model; enrol the voice again.")
+            other = self._with_voice(voice)
+            if [other.kernel.shape, other.bias.shape] != [self.kernel.shape, self.bias.shape]:
+                raise ValueError("its weights have another shape")
+        except FileNotFoundError:
+            raise BundleError(f"{file} is not there; enrol the voice and save it.") from None
+        except BundleError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise BundleError(f"{file} is damaged ({error}); enrol the voice again.") from None
+        other._voice_file = Path(file)
+        return other
+
+    def forget(self):
+        """Delete the file that the voice was saved to or loaded from, and what is known of it."""
+        if self._voice_file:
+            self._voice_file.unlink(missing_ok=True)
+        self.kernel, self.bias = self.model.layers[-1].get_weights()
+        self.voice = self._voice_file = None
 
     def save(self, folder):
         """Write the bundle: ``model.keras``, ``bundle.json`` and ``golden.wav``.
@@ -250,10 +403,17 @@ class EmotionRecognizer:
         Path
             The folder.
 
+        Raises
+        ------
+        ValueError
+            If a voice is enrolled.
+
         Notes
         -----
         The golden clip is synthetic (CC0); `load` compares what the model says about it.
         """
+        if self.voice is not None:
+            raise ValueError("A bundle knows no voice; save what this one learned by save_voice.")
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as place:
@@ -267,6 +427,7 @@ class EmotionRecognizer:
                 "threshold": self.threshold,
                 "about": self.about,
                 "config": asdict(self.config),
+                "prototypes": None if self.prototypes is None else self.prototypes.tolist(),
                 "versions": {name: version(name) for name in PACKAGES},
                 "golden": self.predict(new / "golden.wav").probabilities,
             }
@@ -302,6 +463,8 @@ class EmotionRecognizer:
             golden = np.array([bundle["golden"][name] for name in bundle["emotions"]])
             settings = {name: bundle[name] for name in ("threshold", "about")}
             settings["config"] = FeatureConfig(**bundle["config"])
+            if bundle.get("prototypes"):  # older bundles have none
+                settings["prototypes"] = np.array(bundle["prototypes"])
         except FileNotFoundError:
             raise BundleError(f"{folder} holds no bundle; notebook 08_deploy makes one.") from None
         except BundleError:
@@ -311,6 +474,8 @@ class EmotionRecognizer:
         try:
             model = import_keras().models.load_model(folder / "model.keras", compile=False)
             recognizer = cls(model, bundle["emotions"], **settings)
+            if (folder / "MODEL_CARD.md").exists():
+                recognizer.card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
             answer = recognizer.predict(folder / "golden.wav").probabilities
         except Exception as error:  # Keras raises whatever an old or damaged file leads to
             reason = f"its model cannot be loaded here ({type(error).__name__})"

@@ -6,13 +6,19 @@
 - ``POST /api/predict``, the content of a WAV, FLAC, OGG or MP3 file: ``emotion`` (or "not sure"),
   ``probabilities``, ``seconds`` and a ``timeline`` of windows; with ``?picture=1`` also the level
   and the mel bands to draw.
+- ``POST /api/enrol``, a form whose parts are named by emotions and hold such files, all of one
+  voice (``curl -F angry=@a.wav -F neutral=@b.wav``): ``voice``, a token, and ``clips``, the number
+  of each emotion. With ``?voice=TOKEN``, the others answer for this voice;
+  ``DELETE /api/enrol?voice=TOKEN`` forgets it.
 - ``GET /api``: emotions, threshold, limits, what the model was trained with.
 - ``WS /api/stream?sr=48000``, binary messages of 16-bit samples (mono, little-endian): four times
   a second the same about the past three seconds.
 
-A refusal is ``{"error": "one sentence"}`` with status 403, 404, 405, 413, 415 or 503 (busy).
+A refusal is ``{"error": "one sentence"}`` with status 400, 403, 404, 405, 413, 415 or 503
+(busy).
 Tornado, which Jupyter brings along, has the limits on slow clients and large bodies built in.
-Nothing is kept: sound is decoded in memory and forgotten with the answer.
+Nothing is written: sound is decoded in memory and forgotten with the answer, and a voice lives in
+memory until it is forgotten, unused for an hour, or the server stops.
 
 Notebook: 08_deploy.
 """
@@ -23,6 +29,7 @@ import base64
 import io
 import logging
 import math
+import secrets
 import sys
 import threading
 import time
@@ -32,10 +39,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import mistune
 import numpy as np
 import soundfile as sf
 import soxr
-from tornado import httpserver, netutil, web, websocket
+from tornado import httpserver, httputil, netutil, web, websocket
 
 from ..audio import RATES, AudioError, audio_info, load_audio
 from ..corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, synthesize
@@ -49,6 +57,10 @@ LIMITS = {
     "samples": 2**25,  # of all its channels, so that decoding takes little memory and time
     "waiting": 32,  # uploads at a time, those that are still coming in included
     "streams": 8,  # at a time
+    "clips": 3,  # of each emotion, to meet a voice
+    "clip": 10,  # s, of one of them
+    "voices": 64,  # that are known at a time
+    "idle": 3600,  # s, after which a voice that nobody asked for may be forgotten
     "timeout": 20,  # s, for a request to come in, and between two messages of a stream
     "message": 2**18,  # bytes of a message
 }
@@ -59,6 +71,10 @@ HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
+CARD = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Model card</title><link rel="stylesheet" href="page.css"><main class="card">{}</main></html>
+"""
 LOOPBACK = r"(127\.0\.0\.1|localhost|\[?::1\]?)"
 BUSY = "The server is busy; try again in a moment."
 
@@ -83,6 +99,16 @@ class _Handler(web.RequestHandler):
         if self.request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
             raise _Refused(403, "Other web sites may not ask; open this server's own page.")
 
+    def recognizer(self):
+        """The recogniser, or the one for the voice that is asked for."""
+        token, voices = self.get_query_argument("voice", ""), self.settings["voices"]
+        if not token:
+            return self.settings["recognizer"]
+        if token not in voices:
+            raise _Refused(404, "This voice is not known, or not any more; teach it again.")
+        voices[token] = voices[token][0], time.monotonic()
+        return voices[token][0]
+
     def write_error(self, status_code, **kwargs):
         error = kwargs.get("exc_info", (None, None))[1]
         if status_code == 503:
@@ -96,6 +122,14 @@ class _Handler(web.RequestHandler):
 
 class _Page(_Handler, web.StaticFileHandler):
     """The files of the page."""
+
+
+class _Card(_Handler):
+    """The model card, a page of its own."""
+
+    def get(self):
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.finish(CARD.format(mistune.html(self.settings["recognizer"].card)))
 
 
 class _Missing(_Handler):
@@ -148,35 +182,51 @@ def _picture(y, config):
     }
 
 
+def _check(content, most):
+    """Tell the length of an upload (s), or refuse it."""
+    info = audio_info(content)
+    if info["seconds"] > most:
+        reason = f"The sound lasts {info['seconds']:.0f} s, at most {most} s are taken; cut it."
+        raise _Refused(413, reason)
+    if info["seconds"] * info["sr"] * info["channels"] > LIMITS["samples"]:
+        raise _Refused(413, "It has too many samples; export it with 1 or 2 channels, 48 kHz.")
+    return info["seconds"]
+
+
 def _answer(recognizer, content, picture):
     """Decode an upload within the limits and ask about it."""
-    try:
-        info = audio_info(content)
-        if info["seconds"] > LIMITS["seconds"]:
-            most = f"at most {LIMITS['seconds']} s are taken; cut it."
-            raise _Refused(413, f"The sound lasts {info['seconds']:.0f} s, {most}")
-        if info["seconds"] * info["sr"] * info["channels"] > LIMITS["samples"]:
-            raise _Refused(413, "It has too many samples; export it with 1 or 2 channels, 48 kHz.")
-        answer = recognizer.predict(content)._asdict() | {"seconds": round(info["seconds"], 3)}
-        if picture:
-            y, _ = load_audio(content, sr=recognizer.config.sr)
-            answer["picture"] = _picture(y, recognizer.config)
-    except AudioError as error:
-        raise _Refused(415, error.reason[0].upper() + error.reason[1:]) from None
+    seconds = _check(content, LIMITS["seconds"])
+    answer = recognizer.predict(content)._asdict() | {"seconds": round(seconds, 3)}
+    if picture:
+        y, _ = load_audio(content, sr=recognizer.config.sr)
+        answer["picture"] = _picture(y, recognizer.config)
     return answer | {"timeline": answer["timeline"].round(4).to_dict("records")}
 
 
+def _meet(recognizer, parts):
+    """Decode clips of one voice within the limits and enrol it."""
+    emotions, contents = zip(*((name, io.BytesIO(body)) for name, body in parts), strict=True)
+    for content in contents:
+        _check(content, LIMITS["clip"])
+    try:
+        return recognizer.enrol(contents, emotions)
+    except AudioError:
+        raise
+    except ValueError as error:
+        raise _Refused(400, str(error)) from None
+
+
 @web.stream_request_body
-class _Predict(_Handler):
-    """An upload. It takes a place in the queue before its body is read, so memory is bounded."""
+class _Upload(_Handler):
+    """A body. It takes a place in the queue before it is read, so memory is bounded."""
 
     def prepare(self):
         super().prepare()
         self.body, self.asking, self.queue = bytearray(), False, self.settings["queue"]
-        if self.request.method != "POST":
-            raise _Refused(405, "Send the content of an audio file with POST.")
+        if self.request.method not in self.methods:
+            raise _Refused(405, self.advice)
         if int(self.request.headers.get("Content-Length", 0)) > LIMITS["bytes"]:
-            raise _Refused(413, f"The file has over {LIMITS['bytes']} bytes; send less at once.")
+            raise _Refused(413, f"The body has over {LIMITS['bytes']} bytes; send less at once.")
         if len(self.queue) >= LIMITS["waiting"]:
             raise _Refused(503, BUSY)
         self.queue.add(self)
@@ -184,15 +234,15 @@ class _Predict(_Handler):
     def data_received(self, chunk):
         self.body += chunk
 
-    async def post(self):
+    async def work(self, function, *arguments):
+        """Do it in the thread for uploads."""
         self.asking = True
-        work = _answer, self.settings["recognizer"], io.BytesIO(self.body)
-        picture = self.get_query_argument("picture", "") == "1"
         try:
-            answer = await asyncio.wrap_future(self.settings["uploads"].submit(*work, picture))
+            return await asyncio.wrap_future(self.settings["uploads"].submit(function, *arguments))
+        except AudioError as error:
+            raise _Refused(415, error.reason[0].upper() + error.reason[1:]) from None
         finally:
             self.queue.discard(self)
-        self.finish(answer)
 
     def on_finish(self):
         self.queue.discard(self)
@@ -200,6 +250,48 @@ class _Predict(_Handler):
     def on_connection_close(self):
         if not self.asking:  # otherwise the work goes on, and its place is taken
             self.queue.discard(self)
+
+
+class _Predict(_Upload):
+    """One clip."""
+
+    methods, advice = ("POST",), "Send the content of an audio file with POST."
+
+    async def post(self):
+        picture = self.get_query_argument("picture", "") == "1"
+        content = io.BytesIO(self.body)
+        self.finish(await self.work(_answer, self.recognizer(), content, picture))
+
+
+class _Enrol(_Upload):
+    """Clips of one voice, or the wish to be forgotten."""
+
+    methods, advice = ("POST", "DELETE"), "Send audio files with POST, as parts of a form."
+
+    async def post(self):
+        files = {}
+        with suppress(httputil.HTTPInputError):
+            form = self.request.headers.get("Content-Type", ""), bytes(self.body)
+            httputil.parse_body_arguments(*form, {}, files)
+        parts = [(name, part["body"]) for name in files for part in files[name]]
+        known = self.settings["recognizer"].emotions
+        if not parts or set(files) - set(known):
+            raise _Refused(400, f"Name each part of the form by an emotion: {', '.join(known)}.")
+        if max(map(len, files.values())) > LIMITS["clips"]:
+            raise _Refused(413, f"At most {LIMITS['clips']} clips of each emotion are taken.")
+        enrolled = await self.work(_meet, self.settings["recognizer"], parts)
+        voices, now, token = self.settings["voices"], time.monotonic(), secrets.token_urlsafe()
+        for old in [old for old, (_, used) in voices.items() if now - used > LIMITS["idle"]]:
+            del voices[old]
+        if len(voices) >= LIMITS["voices"]:
+            raise _Refused(503, BUSY)
+        voices[token] = enrolled, now
+        self.finish({"voice": token, "clips": enrolled.voice["clips"]})
+
+    def delete(self):
+        self.recognizer()
+        self.settings["voices"].pop(self.get_query_argument("voice", ""), None)
+        self.finish({"forgotten": True})
 
 
 class _Stream(_Handler, websocket.WebSocketHandler):
@@ -214,6 +306,10 @@ class _Stream(_Handler, websocket.WebSocketHandler):
             return self.close(1008, "sr must be the sample rate, 1000 to 768000 Hz.")
         if len(self.settings["streams"]) >= LIMITS["streams"]:
             return self.close(1013, BUSY)
+        try:
+            self.asked = self.recognizer()
+        except _Refused as error:
+            return self.close(1008, error.sentence)
         self.settings["streams"].add(self)
         self.sound, self.new = np.zeros(0, dtype=np.float32), 0
         self.expect_more()
@@ -240,7 +336,7 @@ class _Stream(_Handler, websocket.WebSocketHandler):
             self.task = asyncio.create_task(self.decide(self.sound, time.perf_counter()))
 
     async def decide(self, sound, received):
-        work = _decision, self.settings["recognizer"], sound, self.sr
+        work = _decision, self.asked, sound, self.sr
         answer = await asyncio.wrap_future(self.settings["listening"].submit(*work))
         answer["ms"] = round(1000 * (time.perf_counter() - received), 1)
         with suppress(websocket.WebSocketClosedError):  # nobody may be there any more
@@ -289,6 +385,9 @@ def build_app(recognizer, *, hosts=LOOPBACK):
         "about": recognizer.about,
         "limits": LIMITS | {"window": WINDOW, "shortest": SHORTEST},
         "examples": examples,
+        "enrol": {"clips": LIMITS["clips"], "seconds": LIMITS["clip"], "idle": LIMITS["idle"]},
+        "synthetic": recognizer.about["corpora"] == ["demo"],
+        "card": recognizer.card is not None,
     }
     app = web.Application(
         default_handler_class=_Missing,
@@ -300,13 +399,16 @@ def build_app(recognizer, *, hosts=LOOPBACK):
         about=about,
         queue=set(),
         streams=set(),
+        voices={},
         uploads=ThreadPoolExecutor(1),
         listening=ThreadPoolExecutor(1),
     )
     page = {"path": Path(__file__).parent / "page", "default_filename": "index.html"}
     routes = [
         (r"/api", _About),
+        *([(r"/card", _Card)] if recognizer.card else []),
         (r"/api/predict", _Predict),
+        (r"/api/enrol", _Enrol),
         (r"/api/stream", _Stream),
         (rf"/examples/({'|'.join(examples)})\.wav", _Example),
         (r"/((?:[a-z]+\.(?:js|css|svg))?)", _Page, page),
