@@ -136,11 +136,13 @@ def add_noise(X, rng, *, low=0.0, high=50.0, tilt=10.0):
     """
     real = (X != 0).any(axis=2, keepdims=True)
     power = 10 ** (X / 10) * real
-    mean = power.sum(axis=(1, 2), keepdims=True) / real.sum(axis=(1, 2), keepdims=True) / X.shape[2]
+    n_values = X.shape[2] * real.sum(axis=(1, 2), keepdims=True, dtype=np.float32)
+    mean = power.sum(axis=(1, 2), keepdims=True) / n_values
     level = -rng.uniform(low, high, (len(X), 1, 1))
     level = level + rng.uniform(-tilt, tilt, (len(X), 1, 1)) * np.linspace(-1, 1, X.shape[2])
-    grain = rng.standard_gamma(4, X.shape, dtype=np.float32) / 4  # of a band's power in a frame
-    noisy = 10 * np.log10(power + mean * (10 ** (level / 10)).astype(np.float32) * grain + 1e-10)
+    noise = mean * (10 ** (level / 10)).astype(np.float32)
+    noise = noise * rng.standard_gamma(4, X.shape, dtype=np.float32) / 4  # it is never even
+    noisy = 10 * np.log10(power + noise + np.float32(1e-10))
     return np.maximum(noisy, noisy.max(axis=(1, 2), keepdims=True) - 80) * real
 
 

@@ -88,6 +88,25 @@ class Browser:
     def example(self, name):
         self.driver.find_element("xpath", f"//div[@id='examples']/button[.='{name}']").click()
 
+    def wipe(self):
+        """Wipe what it says, so that only a new answer is seen."""
+        self.run("document.getElementById('emotion').textContent = '…'")
+
+    def row(self, emotion):
+        """The row of an emotion where the page is taught a voice."""
+        return self.driver.find_element("css selector", f"#sentences [data-emotion={emotion}]")
+
+    def recorded(self, emotion):
+        """Seconds that are recorded so far, as such a row tells while it records."""
+        words = self.row(emotion).text.split()
+        return int(words[-4]) if words[-1] == "s" else 0
+
+    def record(self, emotion):
+        """Press the button of such a row."""
+        button = self.row(emotion).find_element("tag name", "button")
+        self.run("arguments[0].scrollIntoView({ block: 'center' })", button)
+        button.click()
+
     def width(self, pixels, height):
         metrics = {
             "width": pixels,

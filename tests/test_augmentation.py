@@ -10,6 +10,7 @@ N_MELS = 40
 NOTHING = {"tract": 0, "tempo": 0, "gain": 0, "tilt": 0}
 CHANGES = {
     "warp_voices": lambda X, Y, rng: augmentation.warp_voices(X, rng),
+    "add_noise": lambda X, Y, rng: augmentation.add_noise(X, rng),
     "mask_spectra": lambda X, Y, rng: augmentation.mask_spectra(X, rng),
     "crop_times": lambda X, Y, rng: augmentation.crop_times(X, rng, frames=20),
     "mix_clips": lambda X, Y, rng: augmentation.mix_clips(X, Y, rng)[0],
@@ -54,6 +55,20 @@ def test_a_memory_mapped_array_is_read_and_float32_comes_back(name, X, Y, tmp_pa
 
 def test_frames_are_counted_without_the_filling(X):
     assert augmentation.count_frames(X).tolist() == LENGTHS.tolist()
+
+
+def test_noise_is_as_loud_as_asked_for_and_the_filling_stays_empty(X):
+    noisy = augmentation.add_noise(X, rng(), low=10, high=10, tilt=0)
+    power, before = ((10 ** (part / 10) * (X != 0)).sum(axis=(1, 2)) for part in (noisy, X))
+    np.testing.assert_allclose(before / (power - before), 10, rtol=0.1)  # 10 dB is ten times
+    np.testing.assert_array_equal(noisy == 0, X == 0)
+    silent = augmentation.add_noise(X, rng(), low=90, high=90, tilt=0)
+    np.testing.assert_allclose(silent, X, atol=0.1)
+    deep = X - 200 * (X < -55) * (X != 0)
+    noisy = augmentation.add_noise(deep, rng(), low=90, high=90, tilt=0)
+    low = np.where(X != 0, noisy, np.inf).min(axis=(1, 2))
+    high = np.where(X != 0, noisy, -np.inf).max(axis=(1, 2))
+    assert (high - low).max() == pytest.approx(80)
 
 
 def test_a_warp_with_limits_of_zero_changes_nothing(X):

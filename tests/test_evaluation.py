@@ -18,6 +18,7 @@ from ser_utils.evaluation import (
     classical_model,
     compare_models,
     evaluate_protocols,
+    few_clips_splits,
     fit_temperature,
     network_model,
     protocol_splits,
@@ -60,6 +61,62 @@ def test_a_split_keeps_apart_what_its_name_says(clips, protocol):
             assert set(clips["speaker"].iloc[test]) == {fold}
         else:
             assert len(test) == 12  # a fifth
+
+
+@pytest.fixture
+def corpora(tmp_path):
+    """Two corpora; the emotions happy and sad are in both."""
+    one = write_tess(tmp_path / "tess", words=WORDS[:5], emotions=("happy", "sad", "fear"))
+    two = write_folders(tmp_path / "own", emotions=("angry", "happy", "sad"))
+    return scan_corpus([one, two])
+
+
+def test_an_unseen_corpus_is_tested_on_what_all_corpora_have(corpora):
+    splits = list(protocol_splits(corpora, "unseen corpus"))
+    assert [fold for fold, _, _ in splits] == sorted(corpora["corpus"].unique())
+    for fold, train, test in splits:
+        assert set(corpora["corpus"].iloc[test]) == {fold}
+        assert fold not in set(corpora["corpus"].iloc[train])
+        for part in (train, test):
+            assert set(corpora["emotion"].iloc[part]) == {"happy", "sad"}
+        assert len(train) + len(test) == corpora["emotion"].isin(["happy", "sad"]).sum()
+
+
+def test_one_corpus_alone_has_no_unseen_corpus(clips):
+    with pytest.raises(ValueError, match="1 different corpuss are too few, it needs 2"):
+        next(protocol_splits(clips, "unseen corpus"))
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_a_few_clips_of_each_emotion_are_drawn_and_no_text_of_them_is_tested(clips, k):
+    voice = clips[clips["speaker"] == "OAF"].reset_index(drop=True)
+    drawn = list(few_clips_splits(voice, k, n_draws=5))
+    assert len({tuple(support) for support, _, _ in drawn}) > 2
+    for support, query, apart in drawn:
+        assert voice["emotion"].iloc[support].value_counts().tolist() == [k] * 3
+        assert set(voice["emotion"].iloc[query]) == set(voice["emotion"])
+        assert not set(voice["text"].iloc[support]) & set(voice["text"].iloc[query])
+        assert apart
+
+
+def test_where_texts_are_too_few_they_are_shared_and_that_is_said(clips):
+    voice = clips[clips["speaker"] == "OAF"].reset_index(drop=True)
+    for support, query, apart in few_clips_splits(voice.assign(text="one"), 2, n_draws=3):
+        assert not apart
+        assert sorted([*support, *query]) == list(range(len(voice)))
+    for _, _, apart in few_clips_splits(voice.assign(text=None), 2, n_draws=3):
+        assert not apart
+
+
+def test_the_seed_decides_which_clips_are_drawn(clips):
+    voice = clips[clips["speaker"] == "OAF"].reset_index(drop=True)
+    first, again, other = (next(few_clips_splits(voice, 2, seed=s))[0].tolist() for s in (0, 0, 1))
+    assert first == again != other
+
+
+def test_a_voice_with_too_few_clips_is_refused_in_a_sentence(clips):
+    with pytest.raises(ValueError, match=r"10 clips of .* are too few to learn from 10 and test"):
+        next(few_clips_splits(clips[clips["speaker"] == "OAF"].reset_index(drop=True), 10))
 
 
 def test_the_tail_is_the_end_and_the_random_part_is_stratified(clips):

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import scipy
+from sklearn.linear_model import LogisticRegression
 
 from ser_utils import build_lstm, clip_batches, import_keras, set_seed
-from ser_utils.models import build_crnn
+from ser_utils.models import adapt_last_layer, build_crnn
 
 keras = import_keras()
 
@@ -213,3 +214,55 @@ def test_batches_are_augmented_anew_in_every_pass(frames):
     np.testing.assert_allclose(np.ptp(first - frames[:4]), 0, atol=1e-5)
     again = clip_batches(frames, Y, np.arange(8), batch_size=4, augment=louder)
     np.testing.assert_array_equal(again[0][0], first)
+
+
+@pytest.fixture
+def voice():
+    """A layer for three classes that lie around corners, and clips of a voice that is shifted."""
+    rng, corners = np.random.default_rng(0), 3 * np.eye(3, 5)
+    labels = np.repeat(np.arange(3), 40)
+    clips = corners[labels] + [0, 3.5, 0, 0, 0] + rng.normal(0, 1, (120, 5))
+    return corners, (corners.T, np.array([0.0, -1.0, 0.5])), clips, labels
+
+
+def accuracy(layer, clips, labels):
+    return np.mean((clips @ layer[0] + layer[1]).argmax(axis=1) == labels)
+
+
+def test_a_few_clips_adapt_the_last_layer_and_more_clips_more(voice):
+    corners, layer, clips, labels = voice
+    right = [accuracy(layer, clips, labels)]
+    for k in (1, 5, 20):
+        chosen = np.concatenate([np.flatnonzero(labels == c)[:k] for c in range(3)])
+        adapted = adapt_last_layer(clips[chosen], labels[chosen], *layer, prototypes=corners)
+        right.append(accuracy(adapted, clips, labels))
+    assert right[0] < 0.8
+    assert right[0] < right[1] < right[3] > 0.95
+
+
+def test_without_anything_known_it_is_logistic_regression(voice):
+    _, (kernel, bias), clips, labels = voice
+    adapted = adapt_last_layer(clips, labels, 0 * kernel, 0 * bias, pull=0.5)
+    ones = np.ones((len(clips), 1))
+    same = LogisticRegression(C=1 / 0.5, fit_intercept=False, tol=1e-8, max_iter=1000)
+    same.fit(np.hstack([clips, ones]), labels)
+    np.testing.assert_allclose(np.vstack(adapted), same.coef_.T, atol=1e-2)
+
+
+def test_a_layer_that_is_held_fast_stays(voice):
+    _, layer, clips, labels = voice
+    for adapted, part in zip(adapt_last_layer(clips, labels, *layer, pull=1e9), layer, strict=True):
+        np.testing.assert_allclose(adapted, part, atol=1e-6)
+
+
+def test_clips_of_one_class_alone_do_not_make_everything_this_class(voice):
+    corners, layer, clips, labels = voice
+    lone, others = clips[:8], clips[labels != 0]
+    without = adapt_last_layer(lone, labels[:8], *layer, pull=0.1)
+    with_means = adapt_last_layer(lone, labels[:8], *layer, prototypes=corners, pull=0.1)
+    before, tilted, kept = (
+        scipy.special.softmax(others @ kernel + bias, axis=1)[:, 0].mean()
+        for kernel, bias in (layer, without, with_means)
+    )
+    assert tilted > kept + 0.01
+    assert kept == pytest.approx(before, abs=0.05)

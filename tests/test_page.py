@@ -4,10 +4,14 @@ Skipped where ``chromium`` and ``chromedriver`` are not installed. Each run leav
 in ``output/``, page-desktop.png and page-phone.png, for your eyes.
 """
 
+import copy
+import tempfile
+import threading
 import time
 
 import numpy as np
 import pytest
+import requests
 import soundfile as sf
 from browser import CHROMIUM, DRIVER, Browser
 
@@ -23,7 +27,7 @@ from ser_utils import (
     set_seed,
 )
 from ser_utils.corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, WORDS, synthesize
-from ser_utils.deploy.server import LIMITS, Server
+from ser_utils.deploy.server import LIMITS, Server, _meet
 
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER),
@@ -66,9 +70,9 @@ def page_server(listener):
 def clip(tmp_path):
     """Write one word in one emotion, again and again, as the fake microphone plays it."""
 
-    def write(emotion, word="moon"):
-        path = tmp_path / f"{emotion}.wav"
-        sf.write(path, np.tile(synthesize(word, emotion, "SA"), 6), SAMPLE_RATE)
+    def write(emotion, word="moon", speaker="SA"):
+        path = tmp_path / f"{emotion}-{speaker}.wav"
+        sf.write(path, np.tile(synthesize(word, emotion, speaker), 6), SAMPLE_RATE)
         return path
 
     return write
@@ -79,9 +83,9 @@ def browse(tmp_path, wait_until):
     browsers = []
 
     def start(server, heard):
-        browsers.append(Browser(server.url, tmp_path / "profile", heard))
-        wait_until(browsers[0].is_ready)
-        return browsers[0]
+        browsers.append(Browser(server.url, tmp_path / f"profile{len(browsers)}", heard))
+        wait_until(browsers[-1].is_ready)
+        return browsers[-1]
 
     yield start
     for browser in browsers:
@@ -128,12 +132,12 @@ def test_a_file_and_an_example_are_answered_and_look_right(page_server, browse, 
     browser.click("microphone")
     wait_until(lambda: "angry" in browser.text("summary") and browser.text("to") == "now")
     time.sleep(8)  # for a picture with something in it
-    browser.width(1200, 1250)
+    browser.width(1200, 1900)
     browser.screenshot(output_dir() / "page-desktop.png")
     for width in (390, 320):
-        browser.width(width, 2000)
+        browser.width(width, 3600)
         assert browser.run("return document.body.scrollWidth") <= width
-    browser.width(390, 2000)
+    browser.width(390, 3600)
     browser.screenshot(output_dir() / "page-phone.png")
 
 
@@ -180,6 +184,10 @@ def test_losing_the_server_is_said_and_a_new_one_is_found(listener, browse, clip
     assert browser.find("microphone").get_attribute("aria-pressed") == "false"
     browser.upload(clip("sad"))
     wait_until(lambda: "does not answer" in browser.text("error"))
+    browser.run("document.getElementById('error').textContent = ''")
+    browser.click("microphone")
+    wait_until(lambda: "does not answer" in browser.text("error"))
+    assert len(browser.complaints()) == 1  # the browser's own, about worklet.js
     again = Server(server.app, port=int(server.url.rsplit(":")[-1]))
     browser.click("microphone")
     wait_until(lambda: browser.text("emotion") == "sad" and not browser.text("error"))
@@ -227,3 +235,163 @@ def test_it_asks_nobody_but_its_server(page_server, browse, clip, wait_until):
     addresses = browser.run(entries)
     assert len(addresses) >= 4
     assert all(address.startswith((page_server.url, "blob:")) for address in addresses)
+
+
+# Teach it your voice
+
+
+@pytest.fixture
+def teach(wait_until):
+    """Record some seconds of what the microphone hears as an emotion, and wait for the answer."""
+
+    def record(browser, emotion, seconds=1):
+        known = int(browser.row(emotion).text[-6])
+        browser.record(emotion)
+        wait_until(lambda: browser.recorded(emotion) >= seconds)
+        browser.record(emotion)
+        wait_until(lambda: browser.row(emotion).text.endswith(f"{known + 1} of 3"))
+
+    return record
+
+
+def test_names_are_for_a_taught_voice_until_it_is_forgotten(
+    page_server, browse, clip, teach, wait_until
+):
+    happy, voices = clip("happy", "cheese"), page_server.app.settings["voices"]
+    browser = browse(page_server, happy)
+    browser.click("microphone")
+    wait_until(lambda: browser.text("emotion") == "happy")
+    for _ in range(3):
+        teach(browser, "sad")
+    expected = "It has heard 3 sentences of yours: sad 3. Names are now for your voice."
+    assert browser.text("taught") == expected
+    wait_until(lambda: browser.text("emotion") == "sad")  # the microphone was open all the time
+    wait_until(lambda: len(voices) == 1)  # those before are released
+    button = browser.driver.switch_to.active_element
+    assert button.accessible_name == "Record sad, 3 of 3"
+    assert button.get_attribute("aria-disabled") == "true"
+    button.click()
+    assert browser.text("taught") == expected
+    browser.upload(happy)
+    wait_until(lambda: browser.text("to").endswith(" s") and browser.text("emotion") == "sad")
+    browser.wipe()
+    browser.click("microphone")
+    wait_until(lambda: browser.text("emotion") == "sad")
+    browser.click("forget")
+    assert "Your recordings are deleted" in browser.text("taught")
+    assert browser.row("sad").text.endswith("0 of 3")
+    wait_until(lambda: browser.text("emotion") == "happy" and not voices)
+
+
+def test_two_voices_do_not_disturb_each_other(page_server, browse, clip, teach, wait_until):
+    files = {"sad": clip("happy", "cheese"), "fear": clip("happy", "cheese", "SB")}
+    browsers = {emotion: browse(page_server, file) for emotion, file in files.items()}
+
+    def says(emotion):
+        browsers[emotion].wipe()
+        browsers[emotion].upload(files["sad"])
+        wait_until(lambda: browsers[emotion].text("emotion") != "…")
+        return browsers[emotion].text("emotion")
+
+    for emotion, browser in browsers.items():
+        teach(browser, emotion)
+    assert says("sad") == "sad"
+    assert says("fear") == "fear"
+    browsers["sad"].click("forget")
+    wait_until(lambda: len(page_server.app.settings["voices"]) == 1)
+    assert says("sad") == "happy"
+    assert says("fear") == "fear"
+    content = files["sad"].read_bytes()
+    assert requests.post(f"{page_server.url}/api/predict", content).json()["emotion"] == "happy"
+
+
+def test_a_recording_that_is_too_short_or_silent_does_not_count(
+    page_server, browse, tmp_path, teach, wait_until
+):
+    voice = np.tile(synthesize("cheese", "happy", "SA"), 6)
+    sf.write(tmp_path / "a.wav", np.r_[np.zeros(3 * SAMPLE_RATE), voice], SAMPLE_RATE)
+    browser = browse(page_server, tmp_path / "a.wav")
+    twice = "const button = arguments[0].querySelector('button'); button.click(); button.click()"
+    browser.run(twice, browser.row("sad"))
+    wait_until(lambda: "does not count" in browser.text("taught"))
+    browser.record("sad")
+    wait_until(lambda: browser.recorded("sad") >= 1)
+    browser.record("sad")
+    wait_until(lambda: "Nobody speaks in it" in browser.text("taught"))
+    assert browser.row("sad").text.endswith("0 of 3")
+    assert not page_server.app.settings["voices"]
+    teach(browser, "sad", seconds=4)
+    assert "It has heard 1 sentence of yours: sad 1." in browser.text("taught")
+
+
+def test_a_voice_that_the_server_lost_is_said_and_the_page_goes_on(
+    page_server, browse, clip, teach, wait_until
+):
+    happy, voices = clip("happy", "cheese"), page_server.app.settings["voices"]
+    browser = browse(page_server, happy)
+    for ask in (lambda: browser.upload(happy), lambda: browser.click("microphone")):
+        teach(browser, "sad")
+        voices.clear()
+        browser.wipe()
+        ask()
+        wait_until(lambda: "does not know your voice any more" in browser.text("taught"))
+        wait_until(lambda: browser.text("emotion") == "happy")
+        assert browser.row("sad").text.endswith("0 of 3")
+        assert not browser.text("error")
+
+
+def test_forget_me_also_ends_what_is_under_way(page_server, browse, clip, wait_until, monkeypatch):
+    browser, go_on = browse(page_server, clip("happy")), threading.Event()
+    slow = "ser_utils.deploy.server._meet"
+    monkeypatch.setattr(slow, lambda *clips: go_on.wait() and _meet(*clips))
+    button = browser.row("sad").find_element("tag name", "button")
+    browser.record("sad")
+    wait_until(lambda: browser.recorded("sad") >= 1)
+    browser.click("forget")
+    wait_until(lambda: button.get_attribute("aria-disabled") == "false" and button.text == "Record")
+    browser.record("sad")
+    wait_until(lambda: browser.recorded("sad") >= 1)
+    browser.record("sad")
+    wait_until(lambda: "Listening to it" in browser.text("taught"))
+    browser.click("forget")
+    go_on.set()
+    wait_until(lambda: button.get_attribute("aria-disabled") == "false")
+    assert not page_server.app.settings["voices"]
+    assert browser.row("sad").text.endswith("0 of 3")
+    assert "Your recordings are deleted" in browser.text("taught")
+
+
+def test_a_voice_lives_in_memory_and_goes_with_the_page(
+    page_server, browse, clip, project, wait_until, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(project))
+    monkeypatch.setitem(LIMITS, "clip", 1)
+    monkeypatch.setitem(page_server.app.settings["about"]["enrol"], "seconds", 1)
+
+    def listing():
+        return {path for path in project.rglob("*") if "profile0" not in path.parts}
+
+    browser = browse(page_server, clip("happy"))
+    before = listing()
+    browser.record("ps")  # it stops by itself
+    wait_until(lambda: browser.row("ps").text.endswith("1 of 3"))
+    assert "pleasantly surprised 1" in browser.text("taught")
+    assert listing() == before
+    assert len(page_server.app.settings["voices"]) == 1
+    browser.driver.get("about:blank")
+    wait_until(lambda: not page_server.app.settings["voices"])
+
+
+def test_a_model_of_people_says_so_and_shows_its_card(page_server, listener, browse, clip):
+    browser = browse(page_server, clip("happy"))
+    assert not browser.find("card").is_displayed()
+    assert "misjudge" not in browser.text("synthetic")
+    other = copy.copy(listener)
+    other.about, other.card = listener.about | {"corpora": ["tess", "demo"]}, "# What it learned"
+    server = Server(build_app(other))
+    browser.driver.get(server.url)
+    link = browser.driver.find_element("link text", "About this model: the model card")
+    assert "learned from people and may misjudge synthetic voices" in browser.text("synthetic")
+    browser.driver.get(link.get_attribute("href"))
+    assert browser.driver.find_element("tag name", "h1").text == "What it learned"
+    server.stop()

@@ -30,6 +30,7 @@ ORDER = [
     "evaluation",
     "plotting",
     "widgets",
+    "deploy.live",
     "deploy.recognizer",
     "deploy.server",
     "deploy.phone",

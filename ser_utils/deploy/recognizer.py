@@ -29,6 +29,7 @@ from ..corpora.demo_corpus import SAMPLE_RATE, synthesize
 from ..dataset import output_dir
 from ..features import FeatureConfig, extract_features
 from ..models import adapt_last_layer, import_keras
+from .live import QUIET
 
 FORMAT = 1  # of a bundle and a voice; raise it when older code could not read what is written
 ABOUT = ("corpora", "protocol", "figures", "licence")  # what a bundle has to tell about itself
@@ -36,7 +37,6 @@ PACKAGES = ("keras", "librosa", "numpy", "ser-utils", "tensorflow")  # whose ver
 SHORTEST = 0.3  # s, of a clip
 WINDOW, STEP = 3.0, 1.0  # s, length and distance of the windows that a long clip is cut into
 BATCH = 32  # windows at a time
-QUIET = 1e-3  # root mean square (full scale is 1, so -60 dB) below which nobody speaks
 TOLERANCE = 0.01  # of a probability, between processors and versions
 NOT_SURE = "not sure"
 
@@ -419,7 +419,8 @@ class EmotionRecognizer:
         with tempfile.TemporaryDirectory(dir=folder.parent) as place:
             new = Path(place) / folder.name
             new.mkdir()
-            self.model.save(new / "model.keras")
+            bare = import_keras().Model(self.model.inputs, self.model.outputs)
+            bare.save(new / "model.keras")  # without its optimiser, a third of the size
             sf.write(new / "golden.wav", synthesize("moon", "happy", "SA"), SAMPLE_RATE)
             bundle = {
                 "format": FORMAT,

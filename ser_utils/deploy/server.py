@@ -49,7 +49,8 @@ from ..audio import RATES, AudioError, audio_info, load_audio
 from ..corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, synthesize
 from ..dataset import output_dir
 from ..features import extract_features
-from .recognizer import SHORTEST, WINDOW, EmotionRecognizer
+from .live import HEARD, Steady, is_speech
+from .recognizer import NOT_SURE, SHORTEST, WINDOW, EmotionRecognizer
 
 LIMITS = {
     "bytes": 10_000_000,  # of an upload
@@ -311,6 +312,7 @@ class _Stream(_Handler, websocket.WebSocketHandler):
         except _Refused as error:
             return self.close(1008, error.sentence)
         self.settings["streams"].add(self)
+        self.steady = Steady(self.asked.threshold)
         self.sound, self.new = np.zeros(0, dtype=np.float32), 0
         self.expect_more()
 
@@ -336,7 +338,7 @@ class _Stream(_Handler, websocket.WebSocketHandler):
             self.task = asyncio.create_task(self.decide(self.sound, time.perf_counter()))
 
     async def decide(self, sound, received):
-        work = _decision, self.asked, sound, self.sr
+        work = _decision, self.asked, self.steady, sound, self.sr
         answer = await asyncio.wrap_future(self.settings["listening"].submit(*work))
         answer["ms"] = round(1000 * (time.perf_counter() - received), 1)
         with suppress(websocket.WebSocketClosedError):  # nobody may be there any more
@@ -348,13 +350,15 @@ class _Stream(_Handler, websocket.WebSocketHandler):
         self.settings["streams"].discard(self)
 
 
-def _decision(recognizer, sound, sr):
-    """Ask about the sound of one window."""
+def _decision(recognizer, steady, sound, sr):
+    """Ask about the sound of one window: its end, if somebody speaks in it."""
     y = soxr.resample(sound, sr, recognizer.config.sr)
-    row = recognizer.probabilities([y])[0]
+    row = recognizer.probabilities([y[-int(HEARD * recognizer.config.sr) :]])[0]
+    shown = steady.show(row) if is_speech(y, recognizer.config.sr) else steady.forget()
+    emotion = NOT_SURE if shown is None else recognizer.emotions[shown]
     probabilities = dict(zip(recognizer.emotions, row.tolist(), strict=True))
-    said = {"emotion": recognizer.decide(row, y), "probabilities": probabilities}
-    return said | {"picture": _picture(y, recognizer.config)}
+    picture = _picture(y, recognizer.config)
+    return {"emotion": emotion, "probabilities": probabilities, "picture": picture}
 
 
 def build_app(recognizer, *, hosts=LOOPBACK):

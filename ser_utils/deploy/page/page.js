@@ -20,6 +20,15 @@ function complain(sentence) {
   element("error").textContent = sentence;
 }
 
+async function ask(address, options) {
+  try {
+    const response = await fetch(address, options);
+    return { status: response.status, ...(await response.json()) };
+  } catch {
+    return { error: GONE };
+  }
+}
+
 // ---- drawing
 
 function makeBars() {
@@ -100,12 +109,11 @@ async function askAbout(file) {
     return complain(`The file has over ${about.limits.bytes / 1e6} MB; choose a smaller one.`);
   }
   element("emotion").textContent = "…";
-  let answer;
-  try {
-    const response = await fetch("api/predict?picture=1", { method: "POST", body: file });
-    answer = await response.json();
-  } catch {
-    answer = { error: GONE };
+  const asked = voice;
+  const answer = await ask(`api/predict?picture=1&voice=${asked}`, { method: "POST", body: file });
+  if (answer.status === 404 && asked) {
+    missing(asked);
+    return askAbout(file);
   }
   if (answer.error) return complain(answer.error);
   showAnswer(answer.emotion, answer.probabilities);
@@ -122,33 +130,47 @@ async function askAbout(file) {
 
 // ---- the microphone
 
-async function startListening() {
-  complain("");
+// Hands each tenth of a second to a function, as 16-bit samples.
+async function openMicrophone(take) {
   const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
   } catch {
-    return complain("No microphone: allow it in the browser, or choose a file.");
+    throw new Error("No microphone: allow it in the browser and try again.");
   }
   const sound = new AudioContext();
-  await sound.audioWorklet.addModule("worklet.js");
+  const close = () => {
+    stream.getTracks().forEach((track) => track.stop());
+    sound.close();
+  };
+  try {
+    await sound.audioWorklet.addModule("worklet.js");
+  } catch {
+    close();
+    throw new Error(GONE);
+  }
   const recorder = new AudioWorkletNode(sound, "recorder");
-  const address = new URL(`api/stream?sr=${sound.sampleRate}`, location.href);
-  address.protocol = address.protocol.replace("http", "ws");
-  const socket = new WebSocket(address);
-  microphone = { stream, sound, socket };
-  const mine = microphone, began = performance.now();
-  recorder.port.onmessage = ({ data }) => {
-    if (socket.readyState === WebSocket.OPEN && socket.bufferedAmount < 1e6) socket.send(data.buffer);
-  };
+  recorder.port.onmessage = ({ data }) => take(data);
   sound.createMediaStreamSource(stream).connect(recorder);
-  socket.onmessage = ({ data }) => hear(JSON.parse(data), (performance.now() - began) / 1000);
-  socket.onclose = ({ reason }) => {
-    if (microphone !== mine) return;  // we closed it ourselves
-    stopListening();
-    complain(reason || GONE);
+  return { rate: sound.sampleRate, close };
+}
+
+async function startListening() {
+  complain("");
+  const send = ({ buffer }) => {
+    const { socket } = mine;
+    if (socket.readyState === WebSocket.OPEN && socket.bufferedAmount < 1e6) socket.send(buffer);
   };
+  let mine;
+  try {
+    mine = await openMicrophone(send);
+  } catch (error) {
+    return complain(error.message);
+  }
+  microphone = mine;
+  microphone.began = performance.now();
+  connect();
   history = [];
   element("time-title").textContent = "The past minute";
   element("from").textContent = `${MINUTE} s ago`;
@@ -156,6 +178,25 @@ async function startListening() {
   element("player").hidden = true;
   element("microphone").setAttribute("aria-pressed", "true");
   element("microphone").textContent = "Stop the microphone";
+}
+
+// Opens the stream of answers, also again when they shall be for another voice.
+function connect() {
+  const asked = voice, { rate, began } = microphone;
+  const address = new URL(`api/stream?sr=${rate}&voice=${asked}`, location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  const socket = new WebSocket(address);
+  microphone.socket?.close();
+  microphone.socket = socket;
+  socket.onmessage = ({ data }) => {
+    if (microphone?.socket === socket) hear(JSON.parse(data), (performance.now() - began) / 1000);
+  };
+  socket.onclose = ({ code, reason }) => {
+    if (microphone?.socket !== socket) return;  // we closed it ourselves
+    if (code === 1008 && asked) return missing(asked);
+    stopListening();
+    complain(reason || GONE);
+  };
 }
 
 function hear({ emotion, probabilities, picture }, now) {
@@ -169,10 +210,9 @@ function hear({ emotion, probabilities, picture }, now) {
 
 function stopListening() {
   if (!microphone) return;
-  const { stream, sound, socket } = microphone;
+  const { socket, close } = microphone;
   microphone = undefined;
-  stream.getTracks().forEach((track) => track.stop());
-  sound.close();
+  close();
   socket.close();
   element("microphone").setAttribute("aria-pressed", "false");
   element("microphone").textContent = "Start the microphone";
@@ -202,8 +242,11 @@ function describe() {
   element("threshold").textContent =
     `Dotted line: below ${percent(about.threshold)} it says "${NOT_SURE}".`;
   const { bytes, seconds } = about.limits;
-  element("limits").textContent +=
-    ` At most ${bytes / 1e6} MB and ${seconds / 60} minutes. Or try a synthetic voice:`;
+  element("limits").textContent += ` At most ${bytes / 1e6} MB and ${seconds / 60} minutes.`;
+  if (!about.synthetic) {
+    element("synthetic").textContent += " This model learned from people and may misjudge synthetic voices.";
+  }
+  element("card").hidden = !about.card;
   element("examples").replaceChildren(...about.examples.map((emotion) => {
     const button = document.createElement("button");
     button.textContent = spoken(emotion);
@@ -219,12 +262,15 @@ async function begin() {
     return complain(GONE);
   }
   makeBars();
+  makeRows();
   describe();
   element("microphone").onclick = () => (microphone ? stopListening() : startListening());
   element("file").onchange = ({ target }) => {
     if (target.files[0]) askAbout(target.files[0]);
     target.value = "";
   };
+  element("forget").onclick = forget;
+  window.onpagehide = forget;
   const place = element("drop");
   document.ondragover = (event) => { event.preventDefault(); place.classList.add("over"); };
   document.ondragleave = () => place.classList.remove("over");
