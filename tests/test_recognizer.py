@@ -15,7 +15,7 @@ from ser_utils.corpora.demo_corpus import SAMPLE_RATE, synthesize
 from ser_utils.deploy.recognizer import NOT_SURE, BundleError, main, sure_threshold
 
 EMOTIONS = ["angry", "happy", "sad"]
-CLIP = synthesize("moon", "happy", "SA")
+CLIP, OTHER = (synthesize("moon", emotion, "SA") for emotion in ("happy", "angry"))
 
 
 @pytest.fixture(scope="module")
@@ -218,3 +218,106 @@ def test_the_module_can_be_run(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr == f"{tmp_path} holds no bundle; notebook 08_deploy makes one.\n"
+
+
+# A voice
+
+
+@pytest.fixture
+def met(tiny_recognizer):
+    """The recogniser after a clip of each of two emotions."""
+    return tiny_recognizer.enrol([CLIP, OTHER], ["sad", "angry"], SAMPLE_RATE)
+
+
+def test_enrolling_moves_the_answers_to_what_was_told_and_leaves_the_recognizer_alone(
+    tiny_recognizer, met
+):
+    before = tiny_recognizer.predict(CLIP, SAMPLE_RATE).probabilities
+    assert met.predict(CLIP, SAMPLE_RATE).probabilities["sad"] > before["sad"] + 0.02
+    assert met.voice["clips"] == {"angry": 1, "happy": 0, "sad": 1}
+    assert tiny_recognizer.voice is None
+    assert tiny_recognizer.predict(CLIP, SAMPLE_RATE).probabilities == before
+
+
+def test_a_clip_given_twice_counts_once(tiny_recognizer, met):
+    again = tiny_recognizer.enrol([CLIP, OTHER, CLIP], ["sad", "angry", "sad"], SAMPLE_RATE)
+    np.testing.assert_allclose(again.kernel, met.kernel)
+
+
+def test_a_voice_is_saved_as_a_little_json_read_again_and_forgotten(tiny_recognizer, met, tmp_path):
+    file = met.save_voice(tmp_path / "anna.json")
+    content = json.loads(file.read_text())
+    assert sorted(content) == ["bias", "clips", "format", "kernel", "model"]
+    weights = 3 * (len(met.kernel) + 1)
+    assert np.size(content["kernel"]) + np.size(content["bias"]) == weights  # no room for sound
+    again = tiny_recognizer.load_voice(file)
+    said, says = (one.predict(CLIP, SAMPLE_RATE).probabilities for one in (met, again))
+    assert said == pytest.approx(says)
+    again.forget()
+    assert not list(tmp_path.iterdir())
+    assert again.voice is None
+    anybody = tiny_recognizer.predict(CLIP, SAMPLE_RATE).probabilities
+    assert again.predict(CLIP, SAMPLE_RATE).probabilities == anybody
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda voice: "{", "is damaged"),
+        (lambda voice: json.dumps(voice | {"kernel": [[1.0]]}), "is damaged"),
+        (lambda voice: json.dumps(voice | {"kernel": "a"}), "is damaged"),
+        (lambda voice: json.dumps(voice | {"model": "another"}), "belongs to another model"),
+        (lambda voice: json.dumps(voice | {"format": 99}), "belongs to another model"),
+    ],
+)
+def test_a_voice_that_does_not_fit_is_refused_in_a_sentence(
+    tiny_recognizer, met, tmp_path, change, says
+):
+    (tmp_path / "a.json").write_text(change(met.voice))
+    with pytest.raises(BundleError, match=says):
+        tiny_recognizer.load_voice(tmp_path / "a.json")
+
+
+def test_a_missing_voice_and_a_bundle_of_a_voice_are_refused(tiny_recognizer, met, tmp_path):
+    with pytest.raises(BundleError, match="is not there; enrol the voice"):
+        tiny_recognizer.load_voice(tmp_path / "a.json")
+    with pytest.raises(ValueError, match="No voice is known; enrol one"):
+        tiny_recognizer.save_voice(tmp_path / "a.json")
+    with pytest.raises(ValueError, match="A bundle knows no voice"):
+        met.save(tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("clips", "emotions", "says"),
+    [
+        ([CLIP[:2000]], ["sad"], "lasts 0.09 s and must last at least 0.3 s"),
+        ([np.zeros(SAMPLE_RATE)], ["sad"], "nobody speaks in it; record it again"),
+        ([CLIP], ["joy"], "'joy' is no emotion of this model; use some of angry, happy, sad"),
+        ([CLIP, CLIP], ["sad", "angry"], "One clip is given as sad and angry; decide"),
+        ([CLIP], ["sad", "angry"], "1 clips and 2 emotions do not fit"),
+        ([], [], "0 clips and 0 emotions do not fit"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused_in_a_sentence(
+    tiny_recognizer, clips, emotions, says
+):
+    with pytest.raises(ValueError, match=says):
+        tiny_recognizer.enrol(clips, emotions, SAMPLE_RATE)
+
+
+def test_prototypes_and_the_model_card_travel_with_the_bundle(tiny_recognizer, tmp_path):
+    model, about = tiny_recognizer.model, tiny_recognizer.about
+    prototypes = np.eye(3, len(tiny_recognizer.kernel))
+    whole = EmotionRecognizer(model, EMOTIONS, about=about, prototypes=prototypes)
+    folder = whole.save(tmp_path / "bundle")
+    (folder / "MODEL_CARD.md").write_text("# A card")
+    loaded = EmotionRecognizer.load(folder)
+    np.testing.assert_array_equal(loaded.prototypes, prototypes)
+    assert loaded.card == "# A card"
+    assert tiny_recognizer.card is None
+    one = [
+        recognizer.enrol([CLIP], ["sad"], SAMPLE_RATE) for recognizer in (whole, tiny_recognizer)
+    ]
+    angry = [met.predict(CLIP, SAMPLE_RATE).probabilities["sad"] for met in one]
+    assert angry[0] != pytest.approx(angry[1], abs=1e-4)  # they stand in for the others

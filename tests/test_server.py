@@ -170,6 +170,97 @@ def test_the_page_has_the_colours_of_the_series():
     assert dict(re.findall(r"(\w+): \"(#[0-9A-F]{6})\"", script)) == EMOTION_COLOURS
 
 
+# A voice
+
+
+def voice_clips(*emotions):
+    """Parts of a form: one word of the demo corpus for each emotion."""
+    words = ["moon", "boat", "fish"]
+    return [
+        (emotion, encoded(synthesize(words[i], emotion, "SA"), SAMPLE_RATE))
+        for i, emotion in enumerate(emotions)
+    ]
+
+
+def enrol(server, *parts):
+    return requests.post(f"{server.url}/api/enrol", files=parts, timeout=60)
+
+
+def forget(server, token):
+    return requests.delete(f"{server.url}/api/enrol", params={"voice": token}, timeout=60)
+
+
+def test_a_voice_is_answered_as_the_recognizer_would_that_met_it(server, tiny_recognizer):
+    parts = voice_clips("angry", "sad", "sad")
+    answer = enrol(server, *parts).json()
+    assert answer["clips"] == {"angry": 1, "happy": 0, "sad": 2}
+    contents = [io.BytesIO(content) for _, content in parts]
+    met = tiny_recognizer.enrol(contents, [emotion for emotion, _ in parts])
+    asked = encoded(CLIP, SAMPLE_RATE)
+    mine = predict(server, asked, params={"voice": answer["voice"]}).json()["probabilities"]
+    anybody = predict(server, asked).json()["probabilities"]
+    assert mine == pytest.approx(met.predict(io.BytesIO(asked)).probabilities, abs=0.01)
+    assert anybody == pytest.approx(
+        tiny_recognizer.predict(io.BytesIO(asked)).probabilities, abs=0.01
+    )
+    assert mine != pytest.approx(anybody, abs=0.02)
+    stream = microphone(server, sr=f"{SAMPLE_RATE}&voice={answer['voice']}")
+    stream.send_binary((CLIP * 32767).astype("<i2")[: 2 * SAMPLE_RATE].tobytes())
+    said = json.loads(stream.recv())["probabilities"]
+    stream.close()
+    assert said == pytest.approx(met.predict(CLIP, SAMPLE_RATE).probabilities, abs=0.05)
+    assert forget(server, answer["voice"]).json() == {"forgotten": True}
+    gone = predict(server, asked, params={"voice": answer["voice"]})
+    assert (gone.status_code, gone.json()["error"][:23]) == (404, "This voice is not known")
+    assert forget(server, answer["voice"]).status_code == 404
+    code, reason = closing_words(microphone(server, sr=f"16000&voice={answer['voice']}"))
+    assert (code, reason[:23]) == (1008, "This voice is not known")
+
+
+@pytest.mark.parametrize(
+    ("parts", "status", "says"),
+    [
+        ([], 400, "Name each part of the form by an emotion: angry, happy, sad."),
+        ([("joy", encoded(CLIP, SAMPLE_RATE))], 400, "Name each part"),
+        ([("sad", b"no sound")], 415, "This is not readable audio"),
+        ([("sad", encoded(np.zeros(32000), 16000))], 415, "Nobody speaks in it"),
+        ([("sad", encoded(CLIP[:2000], SAMPLE_RATE))], 415, "It lasts 0.09 s and must last"),
+        ([("sad", encoded(np.tile(CLIP, 12), SAMPLE_RATE))], 413, "at most 10 s are taken"),
+        ([("sad", encoded(CLIP, SAMPLE_RATE))] * 4, 413, "At most 3 clips of each emotion"),
+        (
+            [(name, encoded(CLIP, SAMPLE_RATE)) for name in ("sad", "angry")],
+            400,
+            "One clip is given",
+        ),
+    ],
+)
+def test_a_voice_that_cannot_be_met_is_refused_in_a_sentence(server, parts, status, says):
+    answer = enrol(server, *parts)
+    assert answer.status_code == status
+    assert says in answer.json()["error"]
+    assert not server.app.settings["voices"]
+
+
+def test_voices_are_few_and_those_that_nobody_asks_for_are_forgotten(server, limits):
+    limits(voices=1)
+    token = enrol(server, *voice_clips("sad")).json()["voice"]
+    assert enrol(server, *voice_clips("sad")).status_code == 503
+    assert predict(server, encoded(CLIP, SAMPLE_RATE), params={"voice": token}).ok
+    limits(idle=0)
+    assert predict(server, encoded(CLIP, SAMPLE_RATE), params={"voice": token}).status_code == 404
+    assert not server.app.settings["voices"]
+
+
+def test_in_a_quiet_or_humming_room_nothing_is_named(server):
+    t = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
+    hum = 0.2 * np.sin(2 * np.pi * 150 * t) + 0.1 * np.sin(2 * np.pi * 300 * t)
+    for y, named in ((hum, False), (np.tile(CLIP, 2), True)):
+        stream = microphone(server, sr=SAMPLE_RATE)
+        stream.send_binary((y[: 2 * SAMPLE_RATE] * 32767).astype("<i2").tobytes())
+        assert (json.loads(stream.recv())["emotion"] != "not sure") == named
+        stream.close()
+
+
 # What it refuses
 
 

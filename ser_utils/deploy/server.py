@@ -58,10 +58,11 @@ LIMITS = {
     "samples": 2**25,  # of all its channels, so that decoding takes little memory and time
     "waiting": 32,  # uploads at a time, those that are still coming in included
     "streams": 8,  # at a time
-    "clips": 3,  # of each emotion, to meet a voice
+    "form": 25_000_000,  # bytes of all clips to meet a voice
+    "clips": 3,  # of each emotion
     "clip": 10,  # s, of one of them
     "voices": 64,  # that are known at a time
-    "idle": 3600,  # s, after which a voice that nobody asked for may be forgotten
+    "idle": 3600,  # s, after which a voice that nobody asked for is forgotten
     "timeout": 20,  # s, for a request to come in, and between two messages of a stream
     "message": 2**18,  # bytes of a message
 }
@@ -78,6 +79,13 @@ CARD = """<!doctype html>
 """
 LOOPBACK = r"(127\.0\.0\.1|localhost|\[?::1\]?)"
 BUSY = "The server is busy; try again in a moment."
+
+
+def forget_idle(voices):
+    """Forget the voices that nobody has asked for lately."""
+    oldest = time.monotonic() - LIMITS["idle"]
+    for token in [token for token, (_, used) in voices.items() if used < oldest]:
+        del voices[token]
 
 
 class _Refused(web.HTTPError):
@@ -105,6 +113,7 @@ class _Handler(web.RequestHandler):
         token, voices = self.get_query_argument("voice", ""), self.settings["voices"]
         if not token:
             return self.settings["recognizer"]
+        forget_idle(voices)
         if token not in voices:
             raise _Refused(404, "This voice is not known, or not any more; teach it again.")
         voices[token] = voices[token][0], time.monotonic()
@@ -223,13 +232,15 @@ class _Upload(_Handler):
 
     def prepare(self):
         super().prepare()
-        self.body, self.asking, self.queue = bytearray(), False, self.settings["queue"]
+        self.body, self.asking, self.closed = bytearray(), False, False
+        self.queue = self.settings["queue"]
         if self.request.method not in self.methods:
             raise _Refused(405, self.advice)
-        if int(self.request.headers.get("Content-Length", 0)) > LIMITS["bytes"]:
-            raise _Refused(413, f"The body has over {LIMITS['bytes']} bytes; send less at once.")
+        if int(self.request.headers.get("Content-Length", 0)) > LIMITS[self.most]:
+            raise _Refused(413, f"The body has over {LIMITS[self.most]} bytes; send less at once.")
         if len(self.queue) >= LIMITS["waiting"]:
             raise _Refused(503, BUSY)
+        self.request.connection.set_max_body_size(2 * LIMITS[self.most])  # told beforehand or not
         self.queue.add(self)
 
     def data_received(self, chunk):
@@ -249,6 +260,7 @@ class _Upload(_Handler):
         self.queue.discard(self)
 
     def on_connection_close(self):
+        self.closed = True
         if not self.asking:  # otherwise the work goes on, and its place is taken
             self.queue.discard(self)
 
@@ -256,7 +268,8 @@ class _Upload(_Handler):
 class _Predict(_Upload):
     """One clip."""
 
-    methods, advice = ("POST",), "Send the content of an audio file with POST."
+    methods, most = ("POST",), "bytes"
+    advice = "Send the content of an audio file with POST."
 
     async def post(self):
         picture = self.get_query_argument("picture", "") == "1"
@@ -267,7 +280,8 @@ class _Predict(_Upload):
 class _Enrol(_Upload):
     """Clips of one voice, or the wish to be forgotten."""
 
-    methods, advice = ("POST", "DELETE"), "Send audio files with POST, as parts of a form."
+    methods, most = ("POST", "DELETE"), "form"
+    advice = "Send audio files with POST, as parts of a form."
 
     async def post(self):
         files = {}
@@ -281,13 +295,13 @@ class _Enrol(_Upload):
         if max(map(len, files.values())) > LIMITS["clips"]:
             raise _Refused(413, f"At most {LIMITS['clips']} clips of each emotion are taken.")
         enrolled = await self.work(_meet, self.settings["recognizer"], parts)
-        voices, now, token = self.settings["voices"], time.monotonic(), secrets.token_urlsafe()
-        for old in [old for old, (_, used) in voices.items() if now - used > LIMITS["idle"]]:
-            del voices[old]
+        voices, token = self.settings["voices"], secrets.token_urlsafe()
+        forget_idle(voices)
         if len(voices) >= LIMITS["voices"]:
             raise _Refused(503, BUSY)
-        voices[token] = enrolled, now
-        self.finish({"voice": token, "clips": enrolled.voice["clips"]})
+        if not self.closed:  # otherwise nobody would hold the token
+            voices[token] = enrolled, time.monotonic()
+            self.finish({"voice": token, "clips": enrolled.voice["clips"]})
 
     def delete(self):
         self.recognizer()
@@ -389,7 +403,7 @@ def build_app(recognizer, *, hosts=LOOPBACK):
         "about": recognizer.about,
         "limits": LIMITS | {"window": WINDOW, "shortest": SHORTEST},
         "examples": examples,
-        "enrol": {"clips": LIMITS["clips"], "seconds": LIMITS["clip"], "idle": LIMITS["idle"]},
+        "enrol": {"clips": LIMITS["clips"], "seconds": LIMITS["clip"], "bytes": LIMITS["form"]},
         "synthetic": recognizer.about["corpora"] == ["demo"],
         "card": recognizer.card is not None,
     }
@@ -455,7 +469,7 @@ class Server:
     async def _run(self, sockets):
         server = httpserver.HTTPServer(
             self.app,
-            max_body_size=2 * LIMITS["bytes"],
+            max_body_size=2 * LIMITS["form"],
             max_header_size=2**14,
             body_timeout=LIMITS["timeout"],
             idle_connection_timeout=LIMITS["timeout"],

@@ -95,7 +95,7 @@ async function record(mine) {
 async function teach(emotion, clip) {
   const known = takes, more = [...takes, { emotion, clip }], form = new FormData();
   more.forEach((take) => form.append(take.emotion, take.clip, "clip.wav"));
-  const { bytes } = about.limits;
+  const { bytes } = about.enrol;
   if (more.reduce((sum, take) => sum + take.clip.size, 0) > bytes) {
     return say(`All recordings together have over ${bytes / 1e6} MB. This one does not count.`);
   }
