@@ -21,8 +21,7 @@ test: .venv/ready ## lint, unit tests, and every cell of the notebooks on the de
 lab: .venv/ready ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks/01_load.ipynb
 
-serve: .venv/ready ## open a page that listens (BUNDLE=folder: another model than notebook 08's)
-	@test -n "$(BUNDLE)" -o -e output/recognizer/bundle.json || $(BIN)/python run_notebooks.py 08
+serve: .venv/ready ## open a page that listens (BUNDLE=output/recognizer: with notebook 08's model)
 	@$(BIN)/python -m ser_utils.deploy.server --open $(if $(BUNDLE),--bundle $(BUNDLE))
 
 refresh: .venv/ready ## execute all notebooks in place on the demo corpus, for committing (N=05, N=05-08)
@@ -32,12 +31,10 @@ refresh: .venv/ready ## execute all notebooks in place on the demo corpus, for c
 
 pictures: .venv/ready ## draw the pictures in docs/ anew; that of the page takes Chromium and a minute
 	$(BIN)/python docs/make_picture.py
-	@test -e output/recognizer/bundle.json || $(BIN)/python run_notebooks.py 08
 	$(BIN)/python -m docs.make_page
 
 bench: .venv/ready ## measure the claims about speed and load (SER_DATA_DIR: on that corpus)
 	$(BIN)/python benchmarks/speed.py
-	@test -e output/recognizer/bundle.json || $(BIN)/python run_notebooks.py 08
 	$(BIN)/python benchmarks/load.py
 
 clean: ## remove .venv, the demo corpus and everything computed

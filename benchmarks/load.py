@@ -1,6 +1,6 @@
 """The claims about the server, on loopback: many clients, one microphone, one question.
 
-    make bench                                # after `make run`, which leaves output/recognizer
+    make bench
     python benchmarks/load.py --seconds 60
 
 A server runs in a process of its own. Clients each post a clip of three seconds every two seconds;
@@ -21,8 +21,9 @@ import requests
 import soundfile as sf
 import websocket
 
-from ser_utils import EmotionRecognizer, output_dir
+from ser_utils import EmotionRecognizer
 from ser_utils.corpora.demo_corpus import SAMPLE_RATE, synthesize
+from ser_utils.deploy.recognizer import ACTED6
 
 CLIP = np.resize(synthesize("moon", "happy", "SA"), 3 * SAMPLE_RATE)
 EVERY = 2.0  # s, between two requests of a client
@@ -112,7 +113,7 @@ def measure_stream(url, duration):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bundle", default=output_dir() / "recognizer")
+    parser.add_argument("--bundle", default=ACTED6)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=int, default=60)
     options = parser.parse_args()

@@ -12,6 +12,7 @@ Clips are heard as the recogniser hears them: in windows of three seconds. Netwo
 """
 
 import argparse
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -43,6 +44,8 @@ from ser_utils.evaluation import (
 )
 from ser_utils.models import adapt_last_layer, build_crnn
 
+COLUMNS = {"tested": "corpus", "condition": "sound", "uar": "UAR"}
+COLUMNS |= {name: name.replace("_", " ") for name in ("right_of_named", "calibration_error")}
 BUNDLE = HERE.parent / "ser_utils" / "deploy" / "acted6"
 EMOTIONS = ["angry", "fear", "happy", "neutral", "sad", "surprise"]
 CONFIG = FeatureConfig(kinds=("mel",), duration=3.0)
@@ -267,6 +270,48 @@ def test_elsewhere(recognizer, folder, prototypes):
     return rows
 
 
+def to_markdown(table):
+    """Write a table of text as Markdown."""
+    rows = [table.columns, ["---"] * table.shape[1], *table.fillna("").to_numpy()]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+
+
+def percent(part):
+    """Format a share and its interval."""
+    ends = f" ({100 * part['low']:.0f} to {100 * part['high']:.0f})" if part["low"] > 0 else ""
+    return f"{100 * part['right']:.1f}{ends}"
+
+
+def write_card(rows):
+    """Put the figures into the tables of the model card, and leave its text alone."""
+    rows = rows.assign(**{"right, %": rows.apply(percent, axis=1)}).rename(columns=COLUMNS)
+    clean = rows[rows["sound"] == "as recorded"]
+    shares = ["UAR", "named", "right of named", "calibration error"]
+    rows[shares] = (100 * rows[shares]).map("{:.1f}".format)
+    everyone = rows[rows["by"] == "all"]
+    first = ["corpus", "sound", "right, %", *shares]
+    wide = {"columns": "corpus", "values": "right, %", "sort": False}
+    tables = {
+        "conditions": everyone[first],
+        "emotions": clean[clean["by"] == "emotion"].pivot_table(
+            index="group", aggfunc="first", **wide
+        ),
+        "people": clean[clean["by"].isin(["gender", "speaker"])][["corpus", "group", "right, %"]],
+        "enrolled": clean[clean["by"] == "clips of the voice"].pivot_table(
+            index="group", aggfunc="first", **wide
+        ),
+    }
+    live = pd.read_csv(HERE / "live.csv")
+    tables["live"] = live
+    card = BUNDLE / "MODEL_CARD.md"
+    text = card.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        table = table.reset_index() if table.index.name else table
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        text = re.sub(pattern, rf"\1\n{to_markdown(table)}\n\n\2", text, flags=re.DOTALL)
+    card.write_text(text, encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ravdess", required=True)
@@ -297,13 +342,10 @@ def main():
     for folder in (options.emodb, options.tess):
         rows += test_elsewhere(final, folder, prototypes) if folder else []
     pd.DataFrame(rows).round(4).to_csv(HERE / "acted6.csv", index=False)
-    card = BUNDLE / "MODEL_CARD.md"
-    text = card.read_text(encoding="utf-8") if card.exists() else ""
-    final.save(BUNDLE)
-    card.write_text(text, encoding="utf-8")
-    print(
-        pd.DataFrame(rows)[lambda rows: rows["by"].isin(["all", "clips of the voice"])].to_string()
-    )
+    text = (BUNDLE / "MODEL_CARD.md").read_text(encoding="utf-8")
+    final.save(BUNDLE)  # replaces the folder
+    (BUNDLE / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+    write_card(pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

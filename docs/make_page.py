@@ -13,8 +13,9 @@ import numpy as np
 import soundfile as sf
 from PIL import Image, PngImagePlugin
 
-from ser_utils import EmotionRecognizer, build_app, output_dir
+from ser_utils import EmotionRecognizer, build_app
 from ser_utils.corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, VOICES, synthesize
+from ser_utils.deploy.recognizer import ACTED6
 from ser_utils.deploy.server import Server
 from tests.browser import Browser, page_digest
 
@@ -22,7 +23,7 @@ PICTURE = Path(__file__).with_name("page.png")
 MINUTE = 60  # s
 
 clips = [synthesize("moon", emotion, voice) for voice in VOICES for emotion in EMOTIONS]
-server = Server(build_app(EmotionRecognizer.load(output_dir() / "recognizer")))
+server = Server(build_app(EmotionRecognizer.load(ACTED6)))
 with tempfile.TemporaryDirectory() as folder:
     sf.write(f"{folder}/heard.wav", np.concatenate(clips), SAMPLE_RATE)
     browser = Browser(server.url, f"{folder}/profile", f"{folder}/heard.wav")

@@ -26,11 +26,11 @@ import soundfile as sf
 
 from ..audio import AudioError, audio_info, load_audio
 from ..corpora.demo_corpus import SAMPLE_RATE, synthesize
-from ..dataset import output_dir
 from ..features import FeatureConfig, extract_features
 from ..models import adapt_last_layer, import_keras
 from .live import QUIET
 
+ACTED6 = Path(__file__).parent / "acted6"  # the bundle that comes along; see its MODEL_CARD.md
 FORMAT = 1  # of a bundle and a voice; raise it when older code could not read what is written
 ABOUT = ("corpora", "protocol", "figures", "licence")  # what a bundle has to tell about itself
 PACKAGES = ("keras", "librosa", "numpy", "ser-utils", "tensorflow")  # whose versions it notes
@@ -493,12 +493,12 @@ def main(arguments=None):
         prog="python -m ser_utils.deploy.recognizer", description=__doc__
     )
     parser.add_argument("files", nargs="+", metavar="FILE")
-    parser.add_argument("--bundle", default=None, help="folder; default output/recognizer")
+    parser.add_argument("--bundle", default=ACTED6, help="folder; default: acted6")
     parser.add_argument("--format", choices=["table", "json", "csv"], default="table")
     parser.add_argument("--timeline", action="store_true", help="a row for each window")
     options = parser.parse_args(arguments)
     try:
-        recognizer = EmotionRecognizer.load(options.bundle or output_dir() / "recognizer")
+        recognizer = EmotionRecognizer.load(options.bundle)
     except ValueError as error:
         sys.exit(str(error))
     tables = []

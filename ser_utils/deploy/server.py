@@ -47,10 +47,9 @@ from tornado import httpserver, httputil, netutil, web, websocket
 
 from ..audio import RATES, AudioError, audio_info, load_audio
 from ..corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, synthesize
-from ..dataset import output_dir
 from ..features import extract_features
 from .live import HEARD, Steady, is_speech
-from .recognizer import NOT_SURE, SHORTEST, WINDOW, EmotionRecognizer
+from .recognizer import ACTED6, NOT_SURE, SHORTEST, WINDOW, EmotionRecognizer
 
 LIMITS = {
     "bytes": 10_000_000,  # of an upload
@@ -493,14 +492,14 @@ class Server:
 def main(arguments=None):
     """Serve a saved recogniser; see ``--help``."""
     parser = argparse.ArgumentParser(prog="python -m ser_utils.deploy.server")
-    parser.add_argument("--bundle", default=None, help="folder; default output/recognizer")
+    parser.add_argument("--bundle", default=ACTED6, help="folder; default: acted6")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.ERROR)
     try:
-        recognizer = EmotionRecognizer.load(options.bundle or output_dir() / "recognizer")
+        recognizer = EmotionRecognizer.load(options.bundle)
         local = options.host in ("127.0.0.1", "localhost", "::1")
         app = build_app(recognizer, hosts=LOOPBACK if local else ".*")
         server = Server(app, host=options.host, port=options.port)
