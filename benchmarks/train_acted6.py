@@ -44,8 +44,7 @@ from ser_utils.evaluation import (
 )
 from ser_utils.models import adapt_last_layer, build_crnn
 
-COLUMNS = {"tested": "corpus", "condition": "sound", "uar": "UAR"}
-COLUMNS |= {name: name.replace("_", " ") for name in ("right_of_named", "calibration_error")}
+CONDITION_COLUMNS = ["UAR, %", "named, %", "right of these, %", "calibration error, %"]
 BUNDLE = HERE.parent / "ser_utils" / "deploy" / "acted6"
 EMOTIONS = ["angry", "fear", "happy", "neutral", "sad", "surprise"]
 CONFIG = FeatureConfig(kinds=("mel",), duration=3.0)
@@ -276,48 +275,63 @@ def to_markdown(table):
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
 
 
-def percent(part):
-    """Format a share and its interval."""
-    ends = f" ({100 * part['low']:.0f} to {100 * part['high']:.0f})" if part["low"] > 0 else ""
-    return f"{100 * part['right']:.1f}{ends}"
+def percent(share):
+    return "" if pd.isna(share) else f"{100 * share:.1f}"
 
 
-def write_card(rows):
-    """Put the figures into the tables of the model card, and leave its text alone."""
-    rows = rows.assign(**{"right, %": rows.apply(percent, axis=1)}).rename(columns=COLUMNS)
-    clean = rows[rows["sound"] == "as recorded"]
-    shares = ["UAR", "named", "right of named", "calibration error"]
-    rows[shares] = (100 * rows[shares]).map("{:.1f}".format)
-    everyone = rows[rows["by"] == "all"]
-    first = ["corpus", "sound", "right, %", *shares]
-    wide = {"columns": "corpus", "values": "right, %", "sort": False}
-    tables = {
-        "conditions": everyone[first],
-        "emotions": clean[clean["by"] == "emotion"].pivot_table(
-            index="group", aggfunc="first", **wide
-        ),
-        "people": clean[clean["by"].isin(["gender", "speaker"])][["corpus", "group", "right, %"]],
-        "enrolled": clean[clean["by"] == "clips of the voice"].pivot_table(
-            index="group", aggfunc="first", **wide
-        ),
-    }
-    live = pd.read_csv(HERE / "live.csv")
-    tables["live"] = live
-    card = BUNDLE / "MODEL_CARD.md"
-    text = card.read_text(encoding="utf-8")
+def fill_card(text, rows, live):
+    """Put figures into the tables of the model card.
+
+    Parameters
+    ----------
+    text : str
+        The card; what stands between ``<!-- name -->`` and ``<!-- end -->`` is replaced.
+    rows, live : pd.DataFrame
+        ``acted6.csv`` and ``live.csv``.
+
+    Returns
+    -------
+    str
+    """
+    ends = [
+        "" if pd.isna(low) else f" ({100 * low:.0f} to {100 * high:.0f})"
+        for low, high in zip(rows["low"], rows["high"], strict=True)
+    ]
+    rows = rows.assign(right_percent=rows["right"].map(percent) + ends)
+    clean = rows[rows["condition"] == "as recorded"]
+    shares = ["uar", "named", "right_of_named", "calibration_error"]
+    conditions = rows[rows["by"] == "all"].copy()
+    conditions[shares] = conditions[shares].map(percent)
+    conditions = conditions[["tested", "condition", "right_percent", *shares]]
+    conditions.columns = ["corpus", "sound", "right, %", *CONDITION_COLUMNS]
+    people = clean[clean["by"].isin(["gender", "speaker"])]
+    people = people[["tested", "group", "clips", "right_percent"]]
+    people.columns = ["corpus", "who", "clips", "right, %"]
+    tables = {"conditions": conditions, "people": people}
+    for name, by in (("emotions", "emotion"), ("enrolled", "clips of the voice")):
+        part = clean[clean["by"] == by].assign(group=clean["group"].astype(str))
+        table = part.pivot(index="group", columns="tested", values="right_percent")
+        table = table.reindex(part["group"].unique(), columns=part["tested"].unique())
+        tables[name] = table.rename_axis(f"{by}; right, %").reset_index()
+    sounds = live.dropna(subset="named without the gate")[["what", *live.columns[1:4]]].copy()
+    tables["live"] = sounds.assign(
+        **{name: sounds[name].map(percent) for name in sounds.columns[1:]}
+    )
     for name, table in tables.items():
-        table = table.reset_index() if table.index.name else table
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         text = re.sub(pattern, rf"\1\n{to_markdown(table)}\n\n\2", text, flags=re.DOTALL)
-    card.write_text(text, encoding="utf-8")
+    return text
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ravdess", required=True)
+    parser.add_argument("--ravdess", help="to learn from")
     parser.add_argument("--emodb", help="to be tested")
     parser.add_argument("--tess", help="to be tested")
+    parser.add_argument("--card", action="store_true", help="only fill the model card anew")
     options = parser.parse_args()
+    if options.card:
+        return write_card()
     clips = read(options.ravdess)
     X, _, clips, _ = extract_corpus(clips, config=HEARD)
     rows, temperature, threshold = cross_validate(X, clips)
@@ -345,7 +359,14 @@ def main():
     text = (BUNDLE / "MODEL_CARD.md").read_text(encoding="utf-8")
     final.save(BUNDLE)  # replaces the folder
     (BUNDLE / "MODEL_CARD.md").write_text(text, encoding="utf-8")
-    write_card(pd.DataFrame(rows))
+    write_card()
+
+
+def write_card():
+    """Fill the model card with what is recorded."""
+    card = BUNDLE / "MODEL_CARD.md"
+    records = [pd.read_csv(HERE / name) for name in ("acted6.csv", "live.csv")]
+    card.write_text(fill_card(card.read_text(encoding="utf-8"), *records), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import scipy
 from ..features import PITCH_RANGE
 
 QUIET = 1e-3  # root mean square (full scale is 1, so -60 dB) below which nobody speaks
-HEARD = 2.0  # s of a stream that the model is asked about
-LEAD = 0.3  # of probability; see `Steady`
+HEARD = 1.75  # s of a stream that the model is asked about
+LEAD = 0.4  # of probability; see `Steady`
 GRID = 5  # pitches a semitone that are tried
 VOICED = 0.6  # of a frame's power that must repeat with the pitch
 LOUDER = 4  # times the power of the quietest tenth of the frames, so 6 dB: not the room itself

@@ -326,7 +326,8 @@ class EmotionRecognizer:
         """Return a recogniser that shares all with this one but the last layer."""
         other = copy.copy(self)
         other.voice, other._voice_file = voice, None
-        other.kernel, other.bias = (np.array(voice[part], "f4") for part in ("kernel", "bias"))
+        other.kernel = np.array(voice["kernel"], "f4").reshape(self.kernel.shape)
+        other.bias = np.array(voice["bias"], "f4").reshape(self.bias.shape)
         return other
 
     def _digest(self):
@@ -369,17 +370,14 @@ class EmotionRecognizer:
         """
         try:
             voice = json.loads(Path(file).read_text(encoding="utf-8"))
-            if (voice["format"], voice["model"]) != (FORMAT, self._digest()):
-                raise BundleError(f"{file} belongs to another model; enrol the voice again.")
-            other = self._with_voice(voice)
-            if [other.kernel.shape, other.bias.shape] != [self.kernel.shape, self.bias.shape]:
-                raise ValueError("its weights have another shape")
+            fits = (voice["format"], voice["model"]) == (FORMAT, self._digest())
+            other = self._with_voice(voice) if fits else None
         except FileNotFoundError:
             raise BundleError(f"{file} is not there; enrol the voice and save it.") from None
-        except BundleError:
-            raise
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise BundleError(f"{file} is damaged ({error}); enrol the voice again.") from None
+        if not fits:
+            raise BundleError(f"{file} belongs to another model; enrol the voice again.")
         other._voice_file = Path(file)
         return other
 

@@ -12,7 +12,7 @@
   ``DELETE /api/enrol?voice=TOKEN`` forgets it.
 - ``GET /api``: emotions, threshold, limits, what the model was trained with.
 - ``WS /api/stream?sr=48000``, binary messages of 16-bit samples (mono, little-endian): four times
-  a second the same about the past three seconds.
+  a second ``emotion`` and ``probabilities`` of the latest sound, and a picture of three seconds.
 
 A refusal is ``{"error": "one sentence"}`` with status 400, 403, 404, 405, 413, 415 or 503
 (busy).
