@@ -29,7 +29,7 @@ with tempfile.TemporaryDirectory() as folder:
     browser = Browser(server.url, f"{folder}/profile", f"{folder}/heard.wav")
     while not browser.is_ready():
         time.sleep(0.1)
-    browser.width(1200, 1180)
+    browser.width(1200, 1520)
     browser.click("microphone")
     time.sleep(MINUTE)
     browser.screenshot(PICTURE)

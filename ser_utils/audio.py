@@ -43,6 +43,20 @@ class AudioError(ValueError):
         return f"{self.path}: {self.reason}" if self.path else self.reason
 
 
+def write_whole(path, content, part=None):
+    """Write a file whole or not at all: first as ``part``, beside it by default, then renamed."""
+    part = part or path.with_suffix(".part")  # no name of audio
+    part.write_bytes(content)
+    os.replace(part, path)
+
+
+def wav_content(y, sr):
+    """What a 16-bit WAV file of a waveform holds, as bytes."""
+    wav = io.BytesIO()
+    sf.write(wav, y, sr, format="WAV", subtype="PCM_16")
+    return wav.getvalue()
+
+
 class _Stream(sf.SoundFile):
     """A file that soundfile does not seek in after each block, which would put noise in an MP3."""
 
@@ -163,9 +177,7 @@ def read_audio(path, *, offset=0.0, duration=None):
         raise ValueError(f"offset={offset} must be 0 s or more, duration={duration} above 0 s.")
     with _open(path) as file:
         sr, start = file.samplerate, int(min(offset * file.samplerate, file.frames))
-        length = file.frames - start
-        if duration is not None:
-            length = int(min(length, duration * sr))
+        length = int(min(file.frames - start, (duration or math.inf) * sr))
         if length <= 0:
             reason = f"the clip lasts {file.frames / sr:.2f} s; use a smaller offset."
             raise AudioError(path, f"no sound after offset={offset:g} s, {reason}")
@@ -292,9 +304,7 @@ def listen_row(sounds, *, hidden=None):
         if hidden is not None:
             answer = f"<details><summary>Show</summary>{html.escape(hidden[i])}</details>"
         player = f'<audio controls style="width: 100%" src="{listen(y, sr).src_attr()}"></audio>'
-        figures.append(
-            f'<figure style="margin: 0"><figcaption>{html.escape(caption)}</figcaption>'
-            f"{player}{answer}</figure>"
-        )
+        caption = f"<figcaption>{html.escape(caption)}</figcaption>"
+        figures.append(f'<figure style="margin: 0">{caption}{player}{answer}</figure>')
     row = "display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 10px"
     return HTML(f'<div style="{row}">{"".join(figures)}</div>')

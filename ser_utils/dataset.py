@@ -7,7 +7,6 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -21,28 +20,8 @@ EMOTIONS = (*DEMO_EMOTIONS, "bored", "calm", "surprise")
 REGISTRIES = Path(__file__).parent / "corpora" / "registries"  # what is known of public corpora
 NAMES = tomllib.loads((REGISTRIES / "names.toml").read_text(encoding="utf-8"))
 EMOTION_ALIASES, NAME_ALIASES = NAMES["emotions"], NAMES["typing_errors"]
+SCHEMES = NAMES["schemes"]  # how corpora write their labels into names; explained there
 COLUMNS = ["path", "emotion", "speaker", "text", "corpus"]
-
-
-class Scheme(NamedTuple):
-    """How a corpus writes its labels into the names of its files.
-
-    Parameters
-    ----------
-    pattern : str
-        Regular expression of the end of a path, without suffix; its groups become columns.
-    codes : str
-        What ``emotion`` may be there, and what that is in the shared vocabulary.
-    example : str
-        One path, for messages.
-    """
-
-    pattern: str
-    codes: str
-    example: str
-
-
-SCHEMES = {name: Scheme(**scheme) for name, scheme in NAMES["schemes"].items()}
 
 
 class CorpusError(ValueError):
@@ -76,8 +55,7 @@ def data_dir():
     -----
     Notebook: 01_load.
     """
-    named = os.environ.get("SER_DATA_DIR")
-    if named:
+    if named := os.environ.get("SER_DATA_DIR"):
         return project_root() / Path(named).expanduser()
     return make_demo_corpus(project_root() / "data" / "demo")
 
@@ -99,10 +77,9 @@ def output_dir():
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise CorpusError(
-            f"Results cannot be written to {folder} ({error.strerror}): make that place writable "
-            "or start from another working directory."
-        ) from None
+        problem = f"Results cannot be written to {folder} ({error.strerror})"
+        todo = "make that place writable or start from another working directory"
+        raise CorpusError(f"{problem}: {todo}.") from None
     return folder
 
 
@@ -115,10 +92,9 @@ def _walk(root):
             subfolders.clear()
             continue
         seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        below = Path(folder).relative_to(root).as_posix()
-        prefix = "" if below == "." else f"{below}/"
-        yield from (prefix + name for name in sorted(names) if not name.startswith("."))
+        subfolders[:] = sorted(name for name in subfolders if name[0] != ".")
+        below = Path(folder).relative_to(root)
+        yield from ((below / name).as_posix() for name in sorted(names) if name[0] != ".")
 
 
 def emotion_name(name):
@@ -151,8 +127,8 @@ def _read_labels(paths, root, scheme):
     """Read the labels in the end of each path; None where a path does not fit the scheme."""
     if scheme == "folders":
         return _read_folders(paths)
-    pattern = re.compile(rf"(?:^|/)({SCHEMES[scheme].pattern})$")
-    codes = dict(code.split(":") for code in SCHEMES[scheme].codes.split())
+    pattern = re.compile(rf"(?:^|/)({SCHEMES[scheme]['pattern']})$")
+    codes = dict(code.split(":") for code in SCHEMES[scheme]["codes"].split())
     labels = []
     for path in paths:  # the name of the root counts: it may be the speaker
         folder, name = os.path.split(os.path.splitext(f"{root.name}/{path}")[0])
@@ -182,11 +158,10 @@ def _recognise_labels(paths, root):
                 return labels
     if any(folder_emotion(path) for path in paths):
         return _read_folders(paths)
-    expected = "; ".join(f"{name}: {known.example}" for name, known in SCHEMES.items())
-    raise CorpusError(
-        f"The naming scheme of {root} is not known (found {paths[0]}); known schemes are "
-        f"{expected}. Rename the files or folders, or force one with scheme=."
-    )
+    expected = "; ".join(f"{name}: {known['example']}" for name, known in SCHEMES.items())
+    problem = f"The naming scheme of {root} is not known (found {paths[0]})"
+    todo = "Rename the files or folders, or force one with scheme=."
+    raise CorpusError(f"{problem}; known schemes are {expected}. {todo}")
 
 
 def _copy_of(path, labels, root, known):
@@ -215,10 +190,8 @@ def _scan_folder(root, scheme, trust):
     files = list(progress_bar(_walk(root), desc="scan", delay=2))
     audio = [path for path in files if path.lower().endswith(AUDIO_SUFFIXES)]
     if not audio:
-        raise CorpusError(
-            f"{root} holds {len(files)} files and none of them is audio "
-            f"({', '.join(AUDIO_SUFFIXES)}); point SER_DATA_DIR at the folder of a corpus."
-        )
+        found = f"{len(files)} files and none of them is audio ({', '.join(AUDIO_SUFFIXES)})"
+        raise CorpusError(f"{root} holds {found}; point SER_DATA_DIR at the folder of a corpus.")
     skipped = [(path, "not audio") for path in files if not path.lower().endswith(AUDIO_SUFFIXES)]
     audio.sort(key=lambda path: (path.count("/"), path))  # of two copies the upper one stays
     rows, conflicts, known = [], [], {}
@@ -245,10 +218,8 @@ def _scan_csv(file):
     except (OSError, ValueError) as error:  # pandas' errors of parsing are ValueErrors
         raise CorpusError(f"{file} cannot be read as a CSV table: {error}") from None
     if not {"path", "emotion"} <= set(table.columns):
-        raise CorpusError(
-            f"{file} has the columns {', '.join(table.columns)}; it needs path,emotion and may "
-            "have speaker,text, separated by commas."
-        )
+        needed = "it needs path,emotion and may have speaker,text, separated by commas"
+        raise CorpusError(f"{file} has the columns {', '.join(table.columns)}; {needed}.")
     rows, skipped, seen = [], [], set()
     for row in table.to_dict("records"):
         named = str(row["path"])
@@ -346,10 +317,8 @@ def _join(tables, roots):
         for kind in ("skipped", "conflicts"):
             for path, reason in clips.attrs[kind]:
                 attrs[kind].append((os.path.relpath(Path(clips.attrs["root"], path), top), reason))
-    clips = pd.concat(
-        [clips.assign(speaker=clips["corpus"] + "/" + clips["speaker"]) for clips in tables]
-    )
-    clips = clips.sort_values("path", ignore_index=True)
+    clips = pd.concat(tables).sort_values("path", ignore_index=True)
+    clips["speaker"] = clips["corpus"] + "/" + clips["speaker"]
     if clips["path"].duplicated().any():
         raise CorpusError(f"One corpus lies inside another: {', '.join(map(str, roots))}.")
     clips.attrs = attrs
@@ -358,17 +327,14 @@ def _join(tables, roots):
 
 def _choose_emotions(clips, emotions):
     """Rename emotions or leave them out as told, and say once what is unusual about a table."""
-    unused = sorted(set(emotions) - set(clips["emotion"]))
-    if unused:
+    if unused := sorted(set(emotions) - set(clips["emotion"])):
         found = ", ".join(sorted(set(clips["emotion"])))
         raise CorpusError(f"emotions= names {', '.join(unused)}; the corpus has {found}.")
     renamed = clips["emotion"].map(lambda emotion: emotions.get(emotion, emotion))
     clips = clips.assign(emotion=renamed).dropna(subset="emotion").reset_index(drop=True)
-    unknown = sorted(set(clips["emotion"]) - set(EMOTIONS))
-    if unknown:
+    if unknown := sorted(set(clips["emotion"]) - set(EMOTIONS)):
         print(f"Emotions outside the shared vocabulary, kept as they are: {', '.join(unknown)}")
-    left_out = [skipped for skipped in clips.attrs["skipped"] if skipped[1] != "not audio"]
-    if left_out:
+    if left_out := [skipped for skipped in clips.attrs["skipped"] if skipped[1] != "not audio"]:
         first = ": ".join(left_out[0])
         print(f'{len(left_out)} audio files left out, listed in attrs["skipped"]; first: {first}')
     return clips

@@ -3,6 +3,7 @@
 Notebook: 05_evaluate.
 """
 
+import tomllib
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,15 +12,10 @@ import numpy as np
 import pandas as pd
 import pooch
 import scipy
+from sklearn import model_selection
 from sklearn.base import clone
-from sklearn.model_selection import (
-    GroupKFold,
-    GroupShuffleSplit,
-    LeaveOneGroupOut,
-    StratifiedShuffleSplit,
-)
 
-from .dataset import relative_paths
+from .dataset import REGISTRIES, relative_paths
 from .models import clip_batches, set_seed
 from .parallel import progress_bar
 
@@ -31,14 +27,7 @@ PROTOCOLS = {  # and the column whose values must not be on both sides
 }
 GROUPS = PROTOCOLS | {"unseen corpus": "corpus"}  # the fifth needs several corpora
 FIT = ["model", "protocol", "fold", "seed"]
-# Actors of RAVDESS in each test fold, after Luna-Jimenez et al. (2021).
-RAVDESS_FOLDS = {
-    "0": ["02", "05", "14", "15", "16"],
-    "1": ["03", "06", "07", "13", "18"],
-    "2": ["10", "11", "12", "19", "20"],
-    "3": ["08", "17", "21", "23", "24"],
-    "4": ["01", "04", "09", "22"],
-}
+RAVDESS_FOLDS = tomllib.loads((REGISTRIES / "folds.toml").read_text(encoding="utf-8"))["ravdess"]
 
 
 def classical_model(search, X, labels):
@@ -62,7 +51,6 @@ def classical_model(search, X, labels):
 
     def fit_predict(train, test, groups, seed):
         fitted = clone(search).fit(X[train], labels[train], groups=groups)
-        known = fitted.classes_
         if hasattr(fitted, "predict_proba"):
             scores = fitted.predict_proba(X[test])
         else:
@@ -71,7 +59,7 @@ def classical_model(search, X, labels):
                 scores = np.stack([-scores, scores], axis=1)
             scores = scipy.special.softmax(scores, axis=1)
         probabilities = np.zeros((len(test), len(emotions)))
-        probabilities[:, np.searchsorted(emotions, known)] = scores
+        probabilities[:, np.searchsorted(emotions, fitted.classes_)] = scores
         return probabilities
 
     return fit_predict
@@ -111,10 +99,9 @@ def network_model(
     def fit_predict(train, test, groups, seed):
         set_seed(seed)
         model = build(train)
-        settings = {"batch_size": batch_size, "seed": seed, "augment": augment}
         # One long epoch, since to begin one takes as long as several batches.
         rows = np.resize(train, steps * batch_size) if steps else train
-        batches = clip_batches(X, Y, rows, **settings)
+        batches = clip_batches(X, Y, rows, batch_size=batch_size, seed=seed, augment=augment)
         model.fit(batches, epochs=1 if steps else epochs, shuffle=False, verbose=0)
         answers = [model.predict(clip_batches(X, Y, test), verbose=0)]
         if view:
@@ -175,25 +162,23 @@ def protocol_splits(clips, protocol, *, seed=0, folds=None, n_folds=5):
         raise ValueError(f"The protocol {protocol!r} needs another corpus: {why}.")
     groups = clips[GROUPS[protocol]] if GROUPS[protocol] else None
     names, rows = None, np.arange(len(clips))
+    draw = {"test_size": 0.2, "random_state": seed}
     if protocol == "ordered tail":
-        at = len(clips) - int(0.2 * len(clips))
-        splits = [(np.arange(at), np.arange(at, len(clips)))]
+        splits = [np.split(rows, [len(rows) - int(0.2 * len(rows))])]
     elif protocol == "random":
-        splitter = StratifiedShuffleSplit(1, test_size=0.2, random_state=seed)
-        splits = splitter.split(clips, clips["emotion"])
+        splits = model_selection.StratifiedShuffleSplit(1, **draw).split(clips, clips["emotion"])
     elif protocol == "unseen words":
-        splitter = GroupShuffleSplit(1, test_size=0.2, random_state=seed)
-        splits = splitter.split(clips, groups=groups)
+        splits = model_selection.GroupShuffleSplit(1, **draw).split(clips, groups=groups)
     elif protocol == "unseen corpus":
         names = groups
         shared = clips.groupby("emotion")["corpus"].transform("nunique") == groups.nunique()
         rows = np.flatnonzero(shared)
-        splits = LeaveOneGroupOut().split(rows, groups=groups.iloc[rows])
+        splits = model_selection.LeaveOneGroupOut().split(rows, groups=groups.iloc[rows])
     elif folds or groups.nunique() <= n_folds:
         names = _fold_names(groups, folds)
-        splits = LeaveOneGroupOut().split(clips, groups=names)
+        splits = model_selection.LeaveOneGroupOut().split(clips, groups=names)
     else:
-        splitter = GroupKFold(n_folds, shuffle=True, random_state=seed)
+        splitter = model_selection.GroupKFold(n_folds, shuffle=True, random_state=seed)
         splits = splitter.split(clips, groups=groups)
     for i, (train, test) in enumerate(splits):
         train, test = rows[train], rows[test]
@@ -252,24 +237,20 @@ def _fold_names(speakers, folds):
     if not folds:
         return speakers
     fold_of = {speaker: name for name, members in folds.items() for speaker in members}
-    lacking = sorted(set(speakers) - set(fold_of))
-    if lacking:
+    if lacking := sorted(set(speakers) - set(fold_of)):
         raise ValueError(f"folds= lacks the speakers {', '.join(lacking)}; name each of them once.")
     return speakers.map(fold_of)
 
 
 def _check_apart(clips, groups, train, test):
     """Refuse a split with a group, or the same file under two names, on both sides."""
-    if groups is not None and set(groups.iloc[train]) & set(groups.iloc[test]):
-        shared = sorted(set(groups.iloc[train]) & set(groups.iloc[test]))
-        raise ValueError(f"{groups.name} {shared[0]} is in training and in test.")
+    if groups is not None and (shared := set(groups.iloc[train]) & set(groups.iloc[test])):
+        raise ValueError(f"{groups.name} {min(shared)} is in training and in test.")
     copies = _checksums(tuple(clips["path"]))
-    shared = set(copies[train]) & set(copies[test])
-    if shared:
+    if shared := set(copies[train]) & set(copies[test]):
         path = clips["path"].iloc[test[np.isin(copies[test], list(shared))][0]]
-        raise ValueError(
-            f"{path} is in test and a copy of it in training; leave copies out with drop_flagged."
-        )
+        problem = f"{path} is in test and a copy of it in training"
+        raise ValueError(f"{problem}; leave copies out with drop_flagged.")
 
 
 @lru_cache(1)
@@ -327,10 +308,11 @@ def evaluate_protocols(
     Notebook: 05_evaluate.
     """
     emotions = np.unique(clips["emotion"])
-    labelled = clips[["speaker", "text"]].assign(
-        clip=relative_paths(clips)["path"], truth=clips["emotion"]
-    )
-    done = _read_predictions(file)
+    labelled = relative_paths(clips).rename(columns={"path": "clip", "emotion": "truth"})
+    labelled = labelled[["speaker", "text", "clip", "truth"]]
+    done = pd.DataFrame(columns=FIT)
+    if file and Path(file).exists():
+        done = pd.read_csv(file, dtype={"fold": str, "speaker": str, "text": str})
     jobs = _unfinished(clips, models, protocols, seeds, folds, n_folds, done)
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
     results = parallel(joblib.delayed(model)(*split, fit[-1]) for fit, model, split in jobs)
@@ -346,13 +328,6 @@ def evaluate_protocols(
     return pd.concat([table for table in tables if len(table)] or [done], ignore_index=True)
 
 
-def _read_predictions(file):
-    """Read finished folds; an empty table if there are none."""
-    if file and Path(file).exists():
-        return pd.read_csv(file, dtype={"fold": str, "speaker": str, "text": str})
-    return pd.DataFrame(columns=FIT)
-
-
 def _unfinished(clips, models, protocols, seeds, folds, n_folds, done):
     """List what is to be fitted: names, model, and its split."""
     sizes, jobs = done.groupby(FIT).size().to_dict(), []
@@ -363,17 +338,15 @@ def _unfinished(clips, models, protocols, seeds, folds, n_folds, done):
         for seed in seeds:
             splits = protocol_splits(clips, protocol, seed=seed, folds=folds, n_folds=n_folds)
             for fold, train, test in splits:
+                split = train, test, _inner_groups(clips, train, protocol)
                 for name, model in models.items():
                     fit = (name, protocol, fold, seed)
                     if sizes.get(fit, len(test)) != len(test):
-                        raise ValueError(
-                            f"The file of predictions has {sizes[fit]} clips of {fit}, the corpus "
-                            f"{len(test)}: it is of another corpus or damaged; delete it."
-                        )
+                        found = f"The file of predictions has {sizes[fit]} clips of {fit}"
+                        corpus = f"the corpus {len(test)}: it is of another corpus or damaged"
+                        raise ValueError(f"{found}, {corpus}; delete it.")
                     if fit not in sizes:
-                        jobs.append(
-                            (fit, model, (train, test, _inner_groups(clips, train, protocol)))
-                        )
+                        jobs.append((fit, model, split))
     return jobs
 
 
@@ -403,17 +376,12 @@ def _uar(right, size):
     return np.mean(right.sum(axis=0)[there] / size.sum(axis=0)[there])
 
 
-def _interval(statistic, n_units, n_resamples):
-    """95 % bootstrap interval of a function of the rows of units drawn."""
-    drawn = scipy.stats.bootstrap(
-        (np.arange(n_units),),
-        statistic,
-        vectorized=False,
-        n_resamples=n_resamples,
-        method="percentile",
-        rng=0,
-    )
-    return drawn.confidence_interval
+def _interval(score, right, size, n_resamples):
+    """Score what `_recalls` returned, with the 95 % bootstrap interval: units are drawn."""
+    settings = {"n_resamples": n_resamples, "method": "percentile", "vectorized": False, "rng": 0}
+    units = np.arange(len(right))
+    drawn = scipy.stats.bootstrap((units,), lambda i: score(right[i], size[i]), **settings)
+    return score(right, size), *drawn.confidence_interval
 
 
 def score_protocols(predictions, *, n_resamples=1000):
@@ -446,9 +414,8 @@ def score_protocols(predictions, *, n_resamples=1000):
         right, size = _recalls(part, unit)
         row = {"model": model, "protocol": protocol}
         for name, score in (("accuracy", _accuracy), ("uar", _uar)):
-            row[name] = score(right, size)
-            drawn = _interval(lambda i: score(right[i], size[i]), len(right), n_resamples)  # noqa: B023
-            row[f"{name}_low"], row[f"{name}_high"] = drawn
+            drawn = _interval(score, right, size, n_resamples)
+            row[name], row[f"{name}_low"], row[f"{name}_high"] = drawn
         fits = len(part[FIT].drop_duplicates())
         rows.append(row | {"unit": unit, "n_units": len(right), "fits": fits})
     return pd.DataFrame(rows)
@@ -486,10 +453,7 @@ def compare_models(predictions, first, second, *, n_resamples=1000):
             raise ValueError(f"{first} and {second} were not tested on the same clips: {protocol}.")
         unit = _unit(part)
         (right, size), (other, _) = (_recalls(half, unit) for half in pair)
-        gain = right.sum(axis=1) - other.sum(axis=1)
-        n = size.sum(axis=1)
-        drawn = _interval(lambda i: gain[i].sum() / n[i].sum(), len(n), n_resamples)  # noqa: B023
-        rows.append([protocol, gain.sum() / n.sum(), *drawn, unit])
+        rows.append([protocol, *_interval(_accuracy, right - other, size, n_resamples), unit])
     return pd.DataFrame(rows, columns=["protocol", "difference", "low", "high", "unit"])
 
 

@@ -89,8 +89,7 @@ def cache_folder(paths, settings, *, cache=True):
         folder = output_dir() / "cache" / key.hexdigest()[:16]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / "lock")
-            lock.acquire()
+            lock = FileLock(folder / "lock").acquire()
         except OSError as error:
             print(f"Nothing is cached: {folder} cannot be written ({error.strerror}).")
         else:
@@ -178,10 +177,9 @@ def _features_in(folder, clips, config, n_jobs, kept):
     try:
         _extract_into(folder, clips, config, n_jobs)
     except OSError as error:
-        raise CorpusError(
-            f"The features cannot be written to {folder} ({error.strerror}): make room there and "
-            "run again, it goes on where it stopped."
-        ) from None
+        problem = f"The features cannot be written to {folder} ({error.strerror})"
+        todo = "make room there and run again, it goes on where it stopped"
+        raise CorpusError(f"{problem}: {todo}.") from None
     return _load(folder, len(clips), kept)
 
 
@@ -226,8 +224,7 @@ def extract_corpus(clips, *, config=None, n_jobs=-1, cache=True, on_error="repor
         raise ValueError(f'on_error={on_error!r} is not known; use "report" or "raise".')
     if not len(clips):
         raise ValueError("The table of clips is empty; scan a corpus first.")
-    libraries = [library.__version__ for library in (librosa, np, scipy, soxr)]
-    settings = [libraries, asdict(config)]
+    settings = [[library.__version__ for library in (librosa, np, scipy, soxr)], asdict(config)]
     with cache_folder(clips["path"], settings, cache=cache) as (folder, kept):
         X, n_frames, reasons = _features_in(folder, clips, config, n_jobs, kept)
     used = n_frames > 0

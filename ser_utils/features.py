@@ -13,10 +13,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from .audio import LOUDEST, AudioError
 
-KINDS = {  # columns of each kind of features, or the setting that tells them
-    **dict.fromkeys(("mfcc", "delta", "delta2"), "n_mfcc"),
-    **{"mel": "n_mels", "chroma": 12, "energy": 1, "pitch": 2, "shape": 4},
-}
+# Columns of each kind of features, or the setting that tells them.
+KINDS = dict.fromkeys(("mfcc", "delta", "delta2"), "n_mfcc")
+KINDS |= {"mel": "n_mels", "chroma": 12, "energy": 1, "pitch": 2, "shape": 4}
 PITCH_RANGE = 65, 600  # Hz, from a low man to a frightened woman
 
 
@@ -192,26 +191,20 @@ def _columns(kind, y, power, decibels, mfcc, config):
             return librosa.amplitude_to_db(rms, top_db=None).T
         case "pitch":
             return _pitch(y, len(power), config)
-    magnitudes = {"S": np.sqrt(power.T), "sr": config.sr}
-    hertz = [
-        librosa.feature.spectral_centroid(**magnitudes),
-        librosa.feature.spectral_bandwidth(**magnitudes),
-        librosa.feature.spectral_rolloff(**magnitudes),
-    ]
-    return np.vstack([*hertz, 1000 * librosa.feature.spectral_flatness(S=magnitudes["S"])]).T / 1000
+    S, of = np.sqrt(power.T), librosa.feature
+    measures = (of.spectral_centroid, of.spectral_bandwidth, of.spectral_rolloff)
+    hertz = [measure(S=S, sr=config.sr) for measure in measures]
+    return np.vstack([*hertz, 1000 * of.spectral_flatness(S=S)]).T / 1000
 
 
 def _pitch(y, n_frames, config):
     """F0 in semitones from the clip's median, and the probability that there is one."""
-    f0, voiced, probability = librosa.pyin(
-        y,
-        **dict(zip(("fmin", "fmax"), PITCH_RANGE, strict=True)),
-        sr=config.sr,
-        frame_length=2 ** int(np.ceil(np.log2(2.5 * config.sr / PITCH_RANGE[0]))),  # periods
-        hop_length=config.hop_length,
-        resolution=0.25,  # a quarter of a semitone, and few thresholds: four times faster
-        n_thresholds=20,
-    )
+    lowest, highest = PITCH_RANGE
+    frame_length = 2 ** int(np.ceil(np.log2(2.5 * config.sr / lowest)))  # periods
+    frames = {"sr": config.sr, "frame_length": frame_length, "hop_length": config.hop_length}
+    # A quarter of a semitone, and few thresholds: four times faster.
+    quick = {"resolution": 0.25, "n_thresholds": 20}
+    f0, voiced, probability = librosa.pyin(y, fmin=lowest, fmax=highest, **frames, **quick)
     middle = np.median(f0[voiced]) if voiced.any() else 1.0
     semitones = 12 * np.log2(np.where(voiced, f0, middle) / middle)
     return np.stack([semitones, probability], axis=1)[:n_frames]

@@ -159,13 +159,9 @@ def plot_protocols(scores, *, chance=None, ax=None):
     for i, (model, colour) in enumerate(zip(models, sns.color_palette("colorblind"), strict=False)):
         rows = scores[scores["model"] == model]
         at = rows["protocol"].map(protocols.index) + width * (i - (len(models) - 1) / 2)
-        low, high = (
-            rows["accuracy"] - rows["accuracy_low"],
-            rows["accuracy_high"] - rows["accuracy"],
-        )
-        bars = ax.bar(
-            at, rows["accuracy"], 0.9 * width, yerr=[low, high], color=colour, label=model
-        )
+        height, low, high = (rows[f"accuracy{end}"] for end in ("", "_low", "_high"))
+        interval = [height - low, high - height]
+        bars = ax.bar(at, height, 0.9 * width, yerr=interval, color=colour, label=model)
         ax.bar_label(bars, fmt="{:.0%}", label_type="center", color="white", fontsize=8)
     if chance is not None:
         ax.axhline(chance, color="#333333", ls=":", label="most frequent emotion")

@@ -6,22 +6,19 @@ browser scripts are in ``static/``.
 Notebooks: 01_load, 02_eda, 04_lstm_train.
 """
 
-import io
 import itertools
 import json
-import os
 import re
 from datetime import date
 from pathlib import Path
 
 import anywidget
 import numpy as np
-import pandas as pd
-import soundfile as sf
 import traitlets
 from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix
 
-from .audio import AUDIO_SUFFIXES, listen, load_audio
+from .audio import AUDIO_SUFFIXES, listen, load_audio, wav_content, write_whole
 from .dataset import output_dir, project_root, relative_paths
 
 STATIC = Path(__file__).parent / "static"
@@ -49,37 +46,17 @@ def _reason(problem):
     return getattr(problem, "strerror", None) or problem
 
 
-def _write(path, content):
-    """Write a file whole or not at all: first under a name that is not an audio name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_bytes(content)
-    os.replace(part, path)
-
-
-def _check_emotions(emotions):
-    """Refuse names that cannot be folders on every system."""
-    if isinstance(emotions, str) or not len(emotions):
-        raise ValueError(f'emotions={emotions!r} must be a list of names such as ["angry", "sad"].')
-    for emotion in emotions:
-        if not re.fullmatch(r"\w([\w -]*\w)?", str(emotion)):
-            raise ValueError(
-                f"The emotion {emotion!r} cannot name a folder; use letters, digits and '_', "
-                "with '-' or spaces only between them, as in 'angry'."
-            )
-
-
 class Recorder(_Widget):
     """What `record_clips` shows."""
 
     _esm = STATIC / "record_clips.js"
 
     def __init__(self, folder, emotions):
-        self.folder = project_root() / Path(folder).expanduser()
+        root = project_root()
+        self.folder = root / Path(folder).expanduser()
         self.emotions, self.kept = emotions, []
-        inside = self.folder.is_relative_to(project_root())
-        self.place = os.path.relpath(self.folder, project_root()) if inside else self.folder.name
-        self.place = Path(self.place).as_posix()
+        inside = self.folder.is_relative_to(root)
+        self.place = self.folder.relative_to(root).as_posix() if inside else self.folder.name
         to_do = f"run this cell in JupyterLab to record into {self.place}."
         super().__init__(f"Recorder for {', '.join(emotions)}: {to_do}", self._state())
 
@@ -105,13 +82,13 @@ class Recorder(_Widget):
         """Write 16-bit samples under the next free name; return the name and the length."""
         if emotion not in self.emotions:
             raise ValueError(f"{emotion!r} is not one of {', '.join(self.emotions)}")
-        samples, wav = np.frombuffer(samples, dtype="<i2"), io.BytesIO()
+        samples = np.frombuffer(samples, dtype="<i2")
         if not len(samples):
             raise ValueError("it holds no sound, record it again")
-        sf.write(wav, samples, rate, format="WAV", subtype="PCM_16")
         names = (f"{emotion}/{emotion}_{n:02d}.wav" for n in itertools.count(1))
         name = next(name for name in names if not (self.folder / name).exists())
-        _write(self.folder / name, wav.getvalue())
+        (self.folder / emotion).mkdir(parents=True, exist_ok=True)
+        write_whole(self.folder / name, wav_content(samples, rate))
         return [name, f"{len(samples) / rate:.1f} s"]
 
 
@@ -141,7 +118,12 @@ def record_clips(folder, emotions):
     -----
     Notebook: 01_load.
     """
-    _check_emotions(emotions)
+    if isinstance(emotions, str) or not len(emotions):
+        raise ValueError(f'emotions={emotions!r} must be a list of names such as ["angry", "sad"].')
+    for emotion in emotions:  # it has to name a folder on every system
+        if not re.fullmatch(r"\w([\w -]*\w)?", str(emotion)):
+            allowed = "letters, digits and '_', with '-' or spaces only between them, as in 'angry'"
+            raise ValueError(f"The emotion {emotion!r} cannot name a folder; use {allowed}.")
     return Recorder(folder, list(emotions))
 
 
@@ -178,9 +160,7 @@ def ear_test_clips(clips, *, per_emotion=3):
         voice = max(voices.index, key=lambda speaker: tuple(voices.loc[speaker]))
         clips = clips[clips["speaker"] == voice]
     mixed = clips.sample(frac=1, random_state=0)
-    chosen = mixed.groupby("emotion").head(per_emotion).reset_index(drop=True)
-    chosen.attrs = clips.attrs
-    return chosen
+    return mixed.groupby("emotion").head(per_emotion).reset_index(drop=True)
 
 
 class EarTest(_Widget):
@@ -198,7 +178,9 @@ class EarTest(_Widget):
     def _state(self, stage, status, **more):
         """What the browser draws in any stage: start, ask or end."""
         emotions = [SPOKEN.get(emotion, emotion) for emotion in self.emotions]
-        chance = f"{_chance(len(emotions))}."
+        n = len(emotions)
+        number = NUMBERS[n] if n < len(NUMBERS) else n
+        chance = f"A random guess is right one time in {number} ({1 / n:.0%})."
         return {"stage": stage, "status": status, "emotions": emotions, "chance": chance, **more}
 
     def receive(self, message, _):
@@ -207,36 +189,24 @@ class EarTest(_Widget):
             self.answers = []
         elif message["clip"] == len(self.answers) < len(self.clips):  # ignore a double click
             self.answers.append(self.emotions[message["answer"]])
-        if len(self.answers) == len(self.clips):
+        clip, n_clips = len(self.answers), len(self.clips)
+        if clip == n_clips:
             self.shown = self._result()
         else:
-            self.shown = self._question(len(self.answers))
-
-    def _question(self, clip):
-        status = f"Clip {clip + 1} of {len(self.clips)}"
-        return self._state("ask", status, clip=clip, sound=self.sounds[clip])
+            status = f"Clip {clip + 1} of {n_clips}"
+            self.shown = self._state("ask", status, clip=clip, sound=self.sounds[clip])
 
     def _result(self):
         """Store the answers and count them: rows are the clips' emotions, columns the answers."""
-        answered = self.clips[["emotion"]].assign(answer=self.answers)
-        counts = pd.crosstab(answered["emotion"], answered["answer"])
-        counts = counts.reindex(index=self.emotions, columns=self.emotions, fill_value=0)
-        status = _verdict(int(np.trace(counts)), len(answered), len(self.emotions))
+        counts = confusion_matrix(self.clips["emotion"], self.answers, labels=self.emotions)
+        status = _verdict(int(np.trace(counts)), len(self.answers), len(self.emotions))
         try:
-            _store_answers(self.clips, self.answers)
+            taken = {"answer": self.answers, "taken": date.today().isoformat()}
+            stored = json.dumps(_named(self.clips) | taken, indent=1)
+            write_whole(_answers_path(self.clips), stored.encode())
         except (OSError, ValueError) as problem:
             status += f" Your answers could not be stored ({_reason(problem)})."
-        return self._state("end", status, table=counts.to_numpy().tolist())
-
-
-def _percent(share):
-    return f"{100 * share:.0f}%"
-
-
-def _chance(n_emotions):
-    """Say how often a guess is right, in words up to ten."""
-    number = NUMBERS[n_emotions] if n_emotions < len(NUMBERS) else n_emotions
-    return f"A random guess is right one time in {number} ({_percent(1 / n_emotions)})"
+        return self._state("end", status, table=counts.tolist())
 
 
 def _verdict(right, n_clips, n_emotions):
@@ -249,10 +219,9 @@ def _verdict(right, n_clips, n_emotions):
         verdict = "The whole interval lies below chance, so you did worse than guessing"
     else:
         verdict = "Chance lies inside the interval, so this may be luck"
-    return (
-        f"You named {right} of {n_clips} clips correctly: {_percent(right / n_clips)} (95% "
-        f"interval {100 * low:.0f} to {_percent(high)}). Chance is {_percent(chance)}. {verdict}."
-    )
+    accuracy = f"{right / n_clips:.0%} (95% interval {100 * low:.0f} to {high:.0%})"
+    result = f"You named {right} of {n_clips} clips correctly: {accuracy}"
+    return f"{result}. Chance is {chance:.0%}. {verdict}."
 
 
 def ear_test(clips):
@@ -291,19 +260,13 @@ def _named(clips):
     return relative_paths(clips)[["path", "emotion"]].to_dict("list")
 
 
-def _store_answers(clips, answers):
-    stored = _named(clips) | {"answer": answers, "taken": date.today().isoformat()}
-    _write(_answers_path(clips), json.dumps(stored, indent=1).encode())
-
-
 def _stored_answers(clips):
     """Read the answers to exactly these clips and their date; ValueError if there are none."""
     stored = json.loads(_answers_path(clips).read_text(encoding="utf-8"))
     named, answers = _named(clips), stored["answer"]
-    if {key: stored[key] for key in named} != named or len(answers) != len(clips):
-        raise ValueError("other clips")
-    if not set(answers) <= set(named["emotion"]):
-        raise ValueError("other emotions")
+    same = {key: stored[key] for key in named} == named and len(answers) == len(clips)
+    if not same or not set(answers) <= set(named["emotion"]):
+        raise ValueError("other clips or emotions")
     return answers, date.fromisoformat(stored["taken"]).isoformat()
 
 

@@ -168,9 +168,8 @@ def test_a_copy_on_both_sides_is_refused(clips):
 
 def test_a_group_on_both_sides_is_refused(clips, monkeypatch):
     rows = np.arange(len(clips))
-    monkeypatch.setattr(
-        evaluation.LeaveOneGroupOut, "split", lambda *args, **kwargs: [(rows[:40], rows[40:])]
-    )
+    splitter = evaluation.model_selection.LeaveOneGroupOut
+    monkeypatch.setattr(splitter, "split", lambda *args, **kwargs: [(rows[:40], rows[40:])])
     with pytest.raises(ValueError, match="speaker YAF is in training and in test"):
         list(protocol_splits(clips, "unseen speaker"))
 

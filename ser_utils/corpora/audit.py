@@ -18,12 +18,7 @@ from ..extraction import cache_folder
 from ..parallel import map_clips
 
 RELEASES = ("tess", "ravdess", "emodb")  # those with checksums of all their wavs
-CONTAINERS = {
-    ".wav": ("WAV", "WAVEX", "RF64"),
-    ".flac": ("FLAC",),
-    ".ogg": ("OGG",),
-    ".mp3": ("MP3", "MPEG"),
-}
+FAMILIES = {"WAVEX": "WAV", "RF64": "WAV", "MPEG": "MP3"}  # containers whose suffix is another one
 HEADER = {"sr": "sample rate", "channels": "channels", "subtype": "sample format"}
 
 
@@ -105,27 +100,28 @@ def _compare(clips):
     return clips
 
 
-def _check_clip(clip, limits):
+def _check_clip(clip, silence, clipping, dc_offset, length):
     """Yield what, value, expected and severity of each finding in one clip."""
     if pd.notna(clip.problem):
         yield "unreadable", clip.problem, "sound", "error"
         return
-    if clip.container not in CONTAINERS[clip.suffix]:
-        yield "container", clip.container, CONTAINERS[clip.suffix][0], "error"
+    expected = clip.suffix[1:].upper()
+    if FAMILIES.get(clip.container, clip.container) != expected:
+        yield "container", clip.container, expected, "error"
     for column, what in HEADER.items():
         value, usual = getattr(clip, column), getattr(clip, f"usual_{column}")
         if value != usual:
             yield what, value, usual, "warning"
-    shortest, longest = (share * clip.usual_seconds for share in limits["length"])
+    shortest, longest = (share * clip.usual_seconds for share in length)
     if not shortest <= clip.seconds <= longest:
         yield "length", f"{clip.seconds:.2f} s", f"{shortest:.2f} to {longest:.2f} s", "warning"
-    if clip.peak < limits["silence"]:
-        yield "silence", f"peak {clip.peak:.2g}", f"from {limits['silence']:g} up", "error"
-    elif clip.clipped > limits["clipping"]:
-        expected = f"up to {limits['clipping']:.2%}"
-        yield "clipping", f"{clip.clipped:.2%} of samples at the peak", expected, "warning"
-    if abs(clip.dc_offset) > limits["dc_offset"]:
-        yield "DC offset", f"{clip.dc_offset:.3f}", f"within {limits['dc_offset']:g}", "warning"
+    if clip.peak < silence:
+        yield "silence", f"peak {clip.peak:.2g}", f"from {silence:g} up", "error"
+    elif clip.clipped > clipping:
+        share = f"{clip.clipped:.2%} of samples at the peak"
+        yield "clipping", share, f"up to {clipping:.2%}", "warning"
+    if abs(clip.dc_offset) > dc_offset:
+        yield "DC offset", f"{clip.dc_offset:.3f}", f"within {dc_offset:g}", "warning"
     if clip.first_name != clip.clip:
         yield "duplicate", f"same samples as {clip.first_name}", "one name", "error"
     elif not clip.one_label:
@@ -218,24 +214,19 @@ def audit_corpus(
     Sample rate, channels and sample format are compared with those of most clips, checksums with
     the official wavs of TESS, RAVDESS and EmoDB. Notebook: 01_load.
     """
-    limits = {"silence": silence, "clipping": clipping, "dc_offset": dc_offset, "length": length}
     columns = ["problem", "sr", "channels", "subtype", "seconds", "container", "peak", "clipped"]
     columns += ["dc_offset", "samples", "checksum"]
     measured = _measure_all(clips["path"].tolist(), n_jobs, cache)
     measured = pd.DataFrame(measured, columns=columns, index=clips.index)
     measured = measured.astype({"sr": "Int64", "channels": "Int64"})
-    files = clips.assign(
-        clip=relative_paths(clips)["path"],
-        suffix=[Path(path).suffix.lower() for path in clips["path"]],
-    ).join(measured)
+    files = clips.assign(clip=relative_paths(clips)["path"]).join(measured)
+    files["suffix"] = [Path(path).suffix.lower() for path in clips["path"]]
     findings = [
         (clip.clip, *finding)
         for clip in _compare(files).itertuples()
-        for finding in _check_clip(clip, limits)
+        for finding in _check_clip(clip, silence, clipping, dc_offset, length)
     ]
-    findings += _check_scan(clips.attrs)
-    findings += _check_design(clips, design)
-    findings += _check_release(files)
+    findings += [*_check_scan(clips.attrs), *_check_design(clips, design), *_check_release(files)]
     findings = pd.DataFrame(findings, columns=["clip", "what", "value", "expected", "severity"])
     counts = findings["severity"].value_counts()
     said = ", ".join(f"{counts.get(name, 0)} {name}s" for name in ("error", "warning", "note"))

@@ -24,7 +24,7 @@ Notebook: 01_load.
 """
 
 import functools
-import io
+import itertools
 import os
 import shutil
 import types
@@ -35,8 +35,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import scipy  # loads scipy.signal and scipy.linalg when they are first used
-import soundfile as sf
 
+from ..audio import wav_content, write_whole
 from ..parallel import map_clips
 
 DEMO_VERSION = "1"  # raise it with any change below or in demo/: then the corpus is made again
@@ -341,9 +341,7 @@ def _add_noises(y, segments, clip, lead, random):
     relative to the voice.
     """
     voice_level = np.sqrt(np.mean(y[y != 0] ** 2))
-    for segment in segments:
-        if segment.part.noise == "no":
-            continue
+    for segment in (each for each in segments if each.part.noise != "no"):
         phoneme, strength = segment.phoneme, 1.6 * segment.phoneme.noise_level * clip.consonants
         hertz = min(phoneme.noise_hz * (1 + clip.tract) / 2, 0.45 * SAMPLE_RATE)
         seconds = segment.end - segment.start if segment.part.noise == "hiss" else 0.022
@@ -436,34 +434,22 @@ def _clip_names():
     folders = {"ps": "pleasant_surprise"}
     return [
         (f"{who}_{folders.get(how, how)}/{who}_{word}_{how}.wav", (word, how, who))
-        for who in VOICES
-        for how in EMOTIONS
-        for word in WORDS
+        for who, how, word in itertools.product(VOICES, EMOTIONS, WORDS)
     ]
 
 
 def _is_complete(root):
     """Tell whether a folder is a demo corpus of this version with every clip in it."""
-    if not _says(root, f"{MARKER} {DEMO_VERSION}\n"):
-        return False
-    return all(os.path.isfile(os.path.join(root, name)) for name, _ in _clip_names())
-
-
-def _write(path, content, parts):
-    """Write a file whole or not at all: under a name of its own, then renamed."""
-    part = parts / f"{os.getpid()}-{path.name}"
-    part.write_bytes(content)
-    os.replace(part, path)
+    is_current = _says(root, f"{MARKER} {DEMO_VERSION}\n")
+    return is_current and all((root / name).is_file() for name, _ in _clip_names())
 
 
 def _make_clip(clip, *, making, parts):
     """Synthesise one clip and write it, unless an interrupted run already did."""
     name, (word, emotion, speaker) = clip
     if not (making / name).exists():
-        wav = io.BytesIO()
-        y = synthesize(word, emotion, speaker)
-        sf.write(wav, y, SAMPLE_RATE, format="WAV", subtype="PCM_16")
-        _write(making / name, wav.getvalue(), parts)
+        wav = wav_content(synthesize(word, emotion, speaker), SAMPLE_RATE)
+        write_whole(making / name, wav, parts / f"{os.getpid()}-{Path(name).name}")
 
 
 def _set_aside(root):
@@ -472,9 +458,8 @@ def _set_aside(root):
         return
     is_empty = root.is_dir() and not any(root.iterdir())
     if not is_empty and not _says(root, MARKER):
-        raise FileExistsError(
-            f"{root} exists and is not a demo corpus; move it away or choose another folder."
-        )
+        problem = f"{root} exists and is not a demo corpus"
+        raise FileExistsError(f"{problem}; move it away or choose another folder.")
     old = root.with_name(f".{root.name}-old")
     shutil.rmtree(old, ignore_errors=True)
     os.replace(root, old)
@@ -491,7 +476,7 @@ def _make(root, n_jobs):
     try:
         make_clip = functools.partial(_make_clip, making=making, parts=parts)
         list(map_clips(make_clip, _clip_names(), desc="demo corpus", n_jobs=n_jobs))
-        _write(making / "README.txt", README.encode(), parts)
+        write_whole(making / "README.txt", README.encode(), parts / f"{os.getpid()}-README.txt")
         os.rename(making, root)
     except OSError:
         if not _is_complete(root):  # else another process was faster, and renamed the folder
@@ -537,8 +522,7 @@ def make_demo_corpus(root, *, n_jobs=-1):
     except FileExistsError:
         raise
     except OSError as error:
-        raise OSError(
-            f"{root}: the demo corpus cannot be written ({error.strerror}); make the folder "
-            "writable, make room, or point SER_DATA_DIR at a corpus."
-        ) from None
+        problem = f"{root}: the demo corpus cannot be written ({error.strerror})"
+        todo = "make the folder writable, make room, or point SER_DATA_DIR at a corpus"
+        raise OSError(f"{problem}; {todo}.") from None
     return root

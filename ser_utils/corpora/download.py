@@ -78,7 +78,12 @@ def fetch_corpus(name, target, *, accept_terms=False):
     -----
     Notebook: 01_load.
     """
-    name, source = _find_source(name)
+    key = str(name).lower().replace("-", "")
+    if key in BY_HAND:
+        raise DownloadError(f"{BY_HAND[key]}, and point SER_DATA_DIR there.")
+    if key not in SOURCES:
+        raise DownloadError(f"{name!r} cannot be fetched; use one of {', '.join(SOURCES)}.")
+    name, source = key, SOURCES[key]
     facts = f"{name}: {source.terms}; the terms in force: {source.page}"
     if not accept_terms:
         raise DownloadError(f"{facts}; read them and, if you agree, pass accept_terms=True.")
@@ -90,9 +95,8 @@ def fetch_corpus(name, target, *, accept_terms=False):
         if target.exists() and not _wrong_files(target, checksums):
             return target
         if target.is_file() or (target.is_dir() and any(target.iterdir())):
-            raise DownloadError(
-                f"{target} is there already and is not the complete {name}; name a new folder."
-            )
+            problem = f"{target} is there already and is not the complete {name}"
+            raise DownloadError(f"{problem}; name a new folder.")
         fetch = _fetch_archive if ".zip" in source.path else _fetch_files
         fetch(source, work, checksums)
         _finish(source, work, target, checksums)
@@ -102,16 +106,6 @@ def fetch_corpus(name, target, *, accept_terms=False):
         where, why = error.filename or work, error.strerror or error
         raise DownloadError(f"{where} cannot be used ({why}); mend that and {AGAIN}.") from None
     return target
-
-
-def _find_source(name):
-    """Look a corpus up, or say which there are."""
-    key = str(name).lower().replace("-", "")
-    if key in BY_HAND:
-        raise DownloadError(f"{BY_HAND[key]}, and point SER_DATA_DIR there.")
-    if key not in SOURCES:
-        raise DownloadError(f"{name!r} cannot be fetched; use one of {', '.join(SOURCES)}.")
-    return key, SOURCES[key]
 
 
 def _wrong_files(folder, checksums):
@@ -187,7 +181,8 @@ def _extract(archive, corpus, checksums):
     """Unpack the official clips of a zip in their folders; nothing of a zip that could do harm."""
     with zipfile.ZipFile(archive) as zipped:
         for member in zipped.infolist():
-            if _leads_outside(member):
+            path = PureWindowsPath(member.filename)  # knows drives and both kinds of slash
+            if stat.S_ISLNK(member.external_attr >> 16) or path.anchor or ".." in path.parts:
                 raise zipfile.BadZipFile(f"{member.filename!r} would lead outside the folder")
         # backwards, so that of doubled copies the first one stays
         members = [member for member in zipped.infolist()[::-1] if not member.is_dir()]
@@ -198,22 +193,13 @@ def _extract(archive, corpus, checksums):
         zipped.extractall(corpus, clips)
 
 
-def _leads_outside(member):
-    """Tell whether a zip's member is a link or has a name that leaves the folder."""
-    path = PureWindowsPath(member.filename)  # knows drives and both kinds of slash
-    is_link = stat.S_ISLNK(member.external_attr >> 16)
-    return is_link or bool(path.anchor) or ".." in path.parts
-
-
 def _finish(source, work, target, checksums):
     """Give the corpus its name, if all of it is there."""
-    wrong = _wrong_files(work / "corpus", checksums)
-    if wrong:
+    if wrong := _wrong_files(work / "corpus", checksums):
         (work / "archive.zip").unlink(missing_ok=True)
-        raise DownloadError(
-            f"{len(wrong)} of {len(checksums)} clips from {source.base} are missing or not the "
-            f"official ones, first {wrong[0]}; see {source.page}, the others are in {work}."
-        )
+        problem = f"{len(wrong)} of {len(checksums)} clips from {source.base} are missing"
+        problem += f" or not the official ones, first {wrong[0]}"
+        raise DownloadError(f"{problem}; see {source.page}, the others are in {work}.")
     if target.exists():
         target.rmdir()  # empty; Windows renames onto nothing
     (work / "corpus").rename(target)
