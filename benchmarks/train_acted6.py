@@ -305,7 +305,7 @@ def fill_card(text, rows, live):
     conditions = conditions[["tested", "condition", "right_percent", *shares]]
     conditions.columns = ["corpus", "sound", "right, %", *CONDITION_COLUMNS]
     people = clean[clean["by"].isin(["gender", "speaker"])]
-    people = people[["tested", "group", "clips", "right_percent"]]
+    people = people[["tested", "group", "clips", "right_percent"]].astype({"clips": int})
     people.columns = ["corpus", "who", "clips", "right, %"]
     tables = {"conditions": conditions, "people": people}
     for name, by in (("emotions", "emotion"), ("enrolled", "clips of the voice")):

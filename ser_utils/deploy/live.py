@@ -36,8 +36,8 @@ def is_speech(y, sr):
     Parameters
     ----------
     y : np.ndarray [shape=(n_samples,)]
-        Mono waveform, full scale +-1. It should last some seconds: of clear speech, 100 % of 3 s
-        pass, 91 % of 1 s and 73 % of 0.5 s.
+        Mono waveform, full scale +-1. It should last some seconds: of the windows of clean speech,
+        99 % pass that last 3 s, 88 (RAVDESS) to 96 % (EmoDB) that last 1 s, 71 to 87 % of 0.5 s.
     sr : int
         Its sample rate (in Hz).
 

@@ -319,7 +319,8 @@ class EmotionRecognizer:
         layer = self.model.layers[-1].get_weights()
         kernel, bias = adapt_last_layer(embeddings, labels, *layer, prototypes=self.prototypes)
         counts = {name: list(heard.values()).count(name) for name in self.emotions}
-        voice = {"clips": counts, "kernel": kernel.tolist(), "bias": bias.tolist()}
+        weights = {"kernel": kernel.round(6).tolist(), "bias": bias.round(6).tolist()}
+        voice = {"clips": counts, **weights}
         return self._with_voice(voice | {"format": FORMAT, "model": self._digest()})
 
     def _with_voice(self, voice):
