@@ -45,6 +45,6 @@ clean: ## remove .venv, the demo corpus and everything computed
 	@echo "Setting up .venv: 1 GB of packages, one to three minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt uv
-	@$(BIN)/uv pip install --python $(BIN)/python -r requirements.txt -e . \
+	@$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -r requirements.txt -e . \
 	|| $(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -e .
 	@touch $@
