@@ -99,6 +99,15 @@ def test_a_few_clips_of_each_emotion_are_drawn_and_no_text_of_them_is_tested(cli
         assert apart
 
 
+def test_what_is_left_of_a_text_that_was_learned_is_not_tested(clips):
+    voice = clips[clips["speaker"] == "OAF"].reset_index(drop=True)
+    voice["text"] = np.where(voice["text"] < "f", "first half", "second half")
+    for support, query, apart in few_clips_splits(voice, 2, n_draws=5):
+        assert apart
+        assert set(voice["text"].iloc[query]).isdisjoint(voice["text"].iloc[support])
+        assert (len(support), len(query)) == (6, 15)
+
+
 def test_where_texts_are_too_few_they_are_shared_and_that_is_said(clips):
     voice = clips[clips["speaker"] == "OAF"].reset_index(drop=True)
     for support, query, apart in few_clips_splits(voice.assign(text="one"), 2, n_draws=3):
