@@ -112,7 +112,7 @@ def mix_clips(X, Y, rng, *, alpha=0.2):
 
 
 def add_noise(X, rng, *, low=0.0, high=50.0, tilt=10.0):
-    """Let it be said in a noisy room.
+    """Add noise, as if the clips had been recorded in a noisy room.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def add_noise(X, rng, *, low=0.0, high=50.0, tilt=10.0):
     low, high : float
         Limits of the clip's mean power over that of the noise (dB).
     tilt : float
-        Limit of the noise's change at either end of the mel axis (dB).
+        Most that the noise rises at one end of the mel axis and falls at the other (dB).
 
     Returns
     -------

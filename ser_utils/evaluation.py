@@ -205,7 +205,8 @@ def few_clips_splits(clips, k, *, seed=0, n_draws=20):
     support, query : np.ndarray of int
         Rows of ``clips``: to learn from, and to test.
     apart : bool
-        Whether no text is in both. Where texts can be kept apart, they are.
+        Whether no text is in both. Texts are added in random order until there are k clips of each
+        emotion; if none is left to test then, texts are shared.
 
     Raises
     ------

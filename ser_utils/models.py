@@ -290,8 +290,9 @@ def adapt_last_layer(embeddings, labels, kernel, bias, *, prototypes=None, pull=
     .. math:: -\sum_i w_i \log p_W(y_i \mid x_i) + \frac{\lambda}{2} \lVert W - W_0 \rVert^2,
 
     logistic regression with a Gaussian prior around the trained weights :math:`W_0` (Chelba and
-    Acero, 2006); :math:`\lambda` is ``pull``, chosen on the folds of RAVDESS and EmoDB
-    (``benchmarks/enrol.csv``). Own code because scikit-learn's prior is always around zero.
+    Acero, 2006); :math:`\lambda` is ``pull``, chosen on the folds of RAVDESS and EmoDB;
+    ``benchmarks/enrol_scores.csv`` has the scores with it. Own code because scikit-learn's prior is
+    always around zero.
     """
     start = np.vstack([kernel, bias])
     weights = np.ones(len(labels))

@@ -1,4 +1,4 @@
-"""What a stream needs beside a model: whether somebody speaks, and names that do not flicker.
+"""What a stream needs beside a model: whether somebody speaks, and names that change less often.
 
 What both are worth is in ``benchmarks/live.csv``. Notebook: 08_deploy.
 """
@@ -36,8 +36,8 @@ def is_speech(y, sr):
     Parameters
     ----------
     y : np.ndarray [shape=(n_samples,)]
-        Mono waveform, full scale +-1. It should last some seconds: of the windows of clean speech,
-        99 % pass that last 3 s, 88 (RAVDESS) to 96 % (EmoDB) that last 1 s, 71 to 87 % of 0.5 s.
+        Mono waveform, full scale +-1. It should last some seconds; of 3 s of clean speech, 99 %
+        pass (``benchmarks/live.csv``), and fewer of shorter windows.
     sr : int
         Its sample rate (in Hz).
 
@@ -51,8 +51,8 @@ def is_speech(y, sr):
     The pitch of a frame (64 ms, every 32 ms) is the peak of its autocorrelation, computed from the
     spectrum of 65 to 1000 Hz. In speech it hardly ever rests. A note, a hum or a fan holds it, a
     melody leaps, and clicks and breath have none. So it is enough to count the steps that glide.
-    A whisper has no pitch and is not heard; singing glides and is. Own code since a detector that a
-    package ships would have to run in a browser as well; ``benchmarks/live.py`` compares.
+    A whisper has no pitch and is not heard; singing glides and is. Own code, so that no further
+    package is needed and a browser can do the same.
     """
     window, bins, cosines = _pitch_tables(sr)
     if len(y) < 2 * len(window) or np.sqrt(np.mean(np.square(y))) < QUIET:
@@ -80,8 +80,9 @@ class Steady:
 
     Notes
     -----
-    Windows overlap, so their probabilities are a moving average already. A further mean delayed the
-    names more than it calmed them (``benchmarks/live.csv``).
+    Windows overlap, so their probabilities are a moving average already. A mean of three decisions
+    changes names less often, names half as much, and comes half a second later
+    (``benchmarks/live.csv``).
     """
 
     def __init__(self, threshold, *, lead=LEAD):

@@ -207,7 +207,7 @@ class EmotionRecognizer:
         return scipy.special.softmax(self.embed(waves) @ self.kernel + self.bias, axis=1)
 
     def decide(self, probabilities, wave):
-        """Name the emotion, or be "not sure": it is too improbable, or nobody speaks."""
+        """Name the emotion, or be "not sure": it is too improbable, or the sound is silent."""
         sure = probabilities.max() >= self.threshold and is_loud(wave)
         return self.emotions[probabilities.argmax()] if sure else NOT_SURE
 
@@ -276,7 +276,9 @@ class EmotionRecognizer:
         Parameters
         ----------
         clips : list of str, Path, io.BytesIO or np.ndarray
-            As in `predict`. One to three of each emotion already help; emotions may be missing.
+            As in `predict`, all of them at once: a second call starts from the trained model again.
+            One clip of each emotion already helps, three help more, and emotions may be missing.
+            A clip that is given twice counts once.
         emotions : list of str
             The emotion of each clip.
         sr : int, optional
@@ -285,7 +287,7 @@ class EmotionRecognizer:
         Returns
         -------
         EmotionRecognizer
-            For this voice; this one stays as it is. Of the sound it keeps nothing.
+            For this voice, with the same threshold; this one stays as it is. No sound is kept.
 
         Raises
         ------
@@ -297,7 +299,8 @@ class EmotionRecognizer:
 
         Notes
         -----
-        `ser_utils.models.adapt_last_layer` says how, ``benchmarks/enrol.csv`` what it is worth.
+        `ser_utils.models.adapt_last_layer` says how, ``benchmarks/enrol_scores.csv`` what it is
+        worth.
         """
         if not len(clips) or len(clips) != len(emotions):
             both = f"{len(clips)} clips and {len(emotions)} emotions do not fit"
@@ -357,6 +360,7 @@ class EmotionRecognizer:
         if self.voice is None:
             raise ValueError("No voice is known; enrol one and save what comes back.")
         part = Path(file).with_suffix(".part")
+        part.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(self.voice), encoding="utf-8")
         self._voice_file = part.replace(file)
         return self._voice_file
@@ -383,7 +387,7 @@ class EmotionRecognizer:
         return other
 
     def forget(self):
-        """Delete the file that the voice was saved to or loaded from, and what is known of it."""
+        """Return to the trained model, and delete the file of the voice; copies of it stay."""
         if self._voice_file:
             self._voice_file.unlink(missing_ok=True)
         self.kernel, self.bias = self.model.layers[-1].get_weights()

@@ -8,11 +8,12 @@
   and the mel bands to draw.
 - ``POST /api/enrol``, a form whose parts are named by emotions and hold such files, all of one
   voice (``curl -F angry=@a.wav -F neutral=@b.wav``): ``voice``, a token, and ``clips``, the number
-  of each emotion. With ``?voice=TOKEN``, the others answer for this voice;
+  of each emotion. With ``voice=TOKEN``, predict and stream answer for this voice;
   ``DELETE /api/enrol?voice=TOKEN`` forgets it.
 - ``GET /api``: emotions, threshold, limits, what the model was trained with.
 - ``WS /api/stream?sr=48000``, binary messages of 16-bit samples (mono, little-endian): four times
-  a second ``emotion`` and ``probabilities`` of the latest sound, and a picture of three seconds.
+  a second the ``probabilities`` of the past 1.75 s; ``emotion``, "not sure" while nobody speaks and
+  held as `Steady` says, so it may not be the most probable one; and a picture of three seconds.
 
 A refusal is ``{"error": "one sentence"}`` with status 400, 403, 404, 405, 413, 415 or 503
 (busy).
@@ -43,7 +44,7 @@ import mistune
 import numpy as np
 import soundfile as sf
 import soxr
-from tornado import httpserver, httputil, netutil, web, websocket
+from tornado import httpserver, httputil, ioloop, netutil, web, websocket
 
 from ..audio import RATES, AudioError, audio_info, load_audio
 from ..corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, synthesize
@@ -237,7 +238,7 @@ class _Upload(_Handler):
             raise _Refused(405, self.advice)
         if int(self.request.headers.get("Content-Length", 0)) > LIMITS[self.most]:
             raise _Refused(413, f"The body has over {LIMITS[self.most]} bytes; send less at once.")
-        if len(self.queue) >= LIMITS["waiting"]:
+        if self.request.method == "POST" and len(self.queue) >= LIMITS["waiting"]:
             raise _Refused(503, BUSY)
         self.request.connection.set_max_body_size(2 * LIMITS[self.most])  # told beforehand or not
         self.queue.add(self)
@@ -297,7 +298,7 @@ class _Enrol(_Upload):
         voices, token = self.settings["voices"], secrets.token_urlsafe()
         forget_idle(voices)
         if len(voices) >= LIMITS["voices"]:
-            raise _Refused(503, BUSY)
+            raise _Refused(503, f"The server knows {len(voices)} voices already; try again later.")
         if not self.closed:  # otherwise nobody would hold the token
             voices[token] = enrolled, time.monotonic()
             self.finish({"voice": token, "clips": enrolled.voice["clips"]})
@@ -466,6 +467,8 @@ class Server:
         self._started.wait()
 
     async def _run(self, sockets):
+        voices = self.app.settings["voices"]
+        ioloop.PeriodicCallback(lambda: forget_idle(voices), 60_000).start()  # ms
         server = httpserver.HTTPServer(
             self.app,
             max_body_size=2 * LIMITS["form"],

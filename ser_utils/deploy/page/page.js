@@ -180,7 +180,7 @@ async function startListening() {
   element("microphone").textContent = "Stop the microphone";
 }
 
-// Opens the stream of answers, also again when they shall be for another voice.
+// Opens the stream, and again when the voice changes.
 function connect() {
   const asked = voice, { rate, began } = microphone;
   const address = new URL(`api/stream?sr=${rate}&voice=${asked}`, location.href);
@@ -203,7 +203,7 @@ function hear({ emotion, probabilities, picture }, now) {
   showAnswer(emotion, probabilities);
   showPicture(picture);
   const start = history.at(-1)?.end ?? now - 0.25;
-  history.push({ start, end: now, emotion, share: Math.max(...Object.values(probabilities)) });
+  history.push({ start, end: now, emotion, share: probabilities[emotion] ?? Math.max(...Object.values(probabilities)) });
   history = history.filter(({ end }) => end > now - MINUTE);
   showTimeline(now - MINUTE, now);
 }
@@ -240,7 +240,7 @@ function describe() {
     return [term, description];
   }));
   element("threshold").textContent =
-    `Dotted line: below ${percent(about.threshold)} it says "${NOT_SURE}".`;
+    `Dotted line: a new name needs ${percent(about.threshold)}. With the microphone, a name stays until another one clearly leads or its own share falls far below.`;
   const { bytes, seconds } = about.limits;
   element("limits").textContent += ` At most ${bytes / 1e6} MB and ${seconds / 60} minutes.`;
   if (!about.synthetic) {

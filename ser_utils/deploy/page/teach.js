@@ -108,7 +108,7 @@ async function teach(emotion, clip) {
   useVoice(answer.voice);
   const heard = about.emotions.filter(count).map((name) => `${spoken(name)} ${count(name)}`);
   const sentences = takes.length > 1 ? `${takes.length} sentences` : "1 sentence";
-  say(`It has heard ${sentences} of yours: ${heard.join(", ")}. Names are now for your voice.`);
+  say(`It has heard ${sentences} of yours: ${heard.join(", ")}. From now on it answers for your voice.`);
 }
 
 function useVoice(token) {
@@ -123,7 +123,7 @@ function missing(token) {
   if (token !== voice) return;  // a newer one has taken its place
   takes = [];
   useVoice("");
-  say("The server does not know your voice any more. Names are for any voice again; teach it anew.");
+  say("The server does not know your voice any more. It answers for any voice again. Teach it once more.");
 }
 
 // `keepalive` lets it go out although the page is being closed.
@@ -136,6 +136,7 @@ async function forget() {
   takes = [];
   recording?.stop?.();
   useVoice("");
-  say("Your recordings are deleted. Names are for any voice again.");
-  if ((await release(token))?.error === GONE) say(`Your recordings are deleted in this page. ${GONE}`);
+  say("Your recordings are deleted. It answers for any voice again.");
+  const { error, status } = (await release(token)) || {};
+  if (error && status !== 404) say(`Your recordings are deleted in this page. ${error}`);
 }
