@@ -263,7 +263,7 @@ def test_names_are_for_a_taught_voice_until_it_is_forgotten(
     wait_until(lambda: browser.text("emotion") == "happy")
     for _ in range(3):
         teach(browser, "sad")
-    expected = "It has heard 3 sentences of yours: sad 3. Names are now for your voice."
+    expected = "It has heard 3 sentences of yours: sad 3. From now on it answers for your voice."
     assert browser.text("taught") == expected
     wait_until(lambda: browser.text("emotion") == "sad")  # the microphone was open all the time
     wait_until(lambda: len(voices) == 1)  # those before are released
