@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy
-from record import HERE, Record, mean_and_deviation
+from generalize import without_mixup
+from record import HERE, Record, interval, mean_and_deviation
 from sklearn.metrics import balanced_accuracy_score
 
 from ser_utils import (
@@ -37,7 +38,6 @@ from ser_utils.augmentation import (
     add_noise,
     count_frames,
     crop_times,
-    mix_clips,
     new_voices,
     warp_voices,
 )
@@ -67,27 +67,14 @@ def balanced(clips, rng, size, speakers=4):
     return batches
 
 
-def without_mixup(X, Y, rng):
-    return warp_voices(crop_times(X, rng), rng), Y
-
-
 def with_noise(X, Y, rng):
     return add_noise(warp_voices(crop_times(X, rng), rng), rng), Y
 
 
-def with_noise_and_mixup(X, Y, rng):
-    return mix_clips(*with_noise(X, Y, rng), rng)
-
-
 RECIPES = {  # how batches are drawn, how large they are, and how they are changed
     "today": (as_they_come, 32, new_voices),
-    "no mixup": (as_they_come, 32, without_mixup),
     "balanced, no mixup": (balanced, 32, without_mixup),
-    "noise": (as_they_come, 32, with_noise_and_mixup),
-    "noise, no mixup": (as_they_come, 32, with_noise),
-    "balanced, noise": (balanced, 32, with_noise_and_mixup),
     "balanced, noise, no mixup": (balanced, 32, with_noise),
-    "balanced, noise, no mixup, batches of 64": (balanced, 64, with_noise),
 }
 
 
@@ -247,10 +234,7 @@ def show(record):
         pairs = " ".join(part["uar_by_speaker"]).split()
         speakers = pd.DataFrame([pair.split(":") for pair in pairs], columns=["speaker", "uar"])
         each = speakers.astype({"uar": float}).groupby("speaker")["uar"].mean()
-        low = high = np.nan
-        if len(each) >= 5:
-            drawn = scipy.stats.bootstrap((each,), np.mean, method="percentile", rng=0)
-            low, high = drawn.confidence_interval
+        low, high = interval(each)
         row = {"seeds": part["seed"].nunique(), "speakers": len(each), "uar": each.mean()}
         row |= {"low": low, "high": high, "texts_apart": part["texts_apart"].mean()}
         rows.append(dict(zip(groups, key, strict=True)) | row)

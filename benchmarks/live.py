@@ -20,8 +20,8 @@ from record import HERE
 from train_acted6 import CONDITIONS, EMOTIONS, read, trained
 
 from ser_utils import EmotionRecognizer, load_audio
-from ser_utils.deploy.live import HEARD, Steady, is_speech
-from ser_utils.deploy.recognizer import ACTED6, WINDOW, is_loud
+from ser_utils.deploy.live import HEARD, Steady, is_loud, is_speech
+from ser_utils.deploy.recognizer import ACTED6, WINDOW
 from ser_utils.deploy.server import EVERY
 from ser_utils.evaluation import RAVDESS_FOLDS
 

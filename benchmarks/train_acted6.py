@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import scipy
 from enrol import balanced
-from record import HERE, commit
+from record import HERE, commit, interval
 
 from ser_utils import (
     EmotionRecognizer,
@@ -125,14 +125,6 @@ def embed(recognizer, clips, condition="as recorded"):
 
 def probabilities(recognizer, embedded):
     return scipy.special.softmax(embedded @ recognizer.kernel + recognizer.bias, axis=1)
-
-
-def interval(values):
-    """95 % interval of a mean over speakers; none of fewer than five."""
-    if len(values) < 5:
-        return np.nan, np.nan
-    drawn = scipy.stats.bootstrap((list(values),), np.mean, method="percentile", rng=0)
-    return tuple(drawn.confidence_interval)
 
 
 def tabulate(clips, said, threshold, **names):

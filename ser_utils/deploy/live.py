@@ -30,6 +30,11 @@ def _pitch_tables(sr):
     return np.hanning(n + 1)[:-1], bins, np.cos(2 * np.pi * sr / n * bins[:, None] / pitches)
 
 
+def is_loud(y):
+    """Whether there is any sound."""
+    return np.sqrt(np.mean(np.square(y))) >= QUIET
+
+
 def is_speech(y, sr):
     """Tell whether somebody speaks: a voice glides, and the sounds of a room do not.
 
@@ -55,7 +60,7 @@ def is_speech(y, sr):
     package is needed and a browser can do the same.
     """
     window, bins, cosines = _pitch_tables(sr)
-    if len(y) < 2 * len(window) or np.sqrt(np.mean(np.square(y))) < QUIET:
+    if len(y) < 2 * len(window) or not is_loud(y):
         return False
     frames = np.lib.stride_tricks.sliding_window_view(y, len(window))[:: len(window) // 2]
     power = np.abs(scipy.fft.rfft(frames * window)[:, bins]) ** 2

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import scipy
 
+from ..audio import write_whole
 from ..features import window_and_filters
 from ..models import import_keras, quiet
 
@@ -96,5 +97,5 @@ def export_phone(recognizer, path, *, precision="float32"):
             converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
     path = Path(path)
-    path.with_suffix(".part").write_bytes(content)
-    return path.with_suffix(".part").replace(path)
+    write_whole(path, content)
+    return path

@@ -24,11 +24,11 @@ import pandas as pd
 import scipy
 import soundfile as sf
 
-from ..audio import AudioError, audio_info, load_audio
+from ..audio import AudioError, audio_info, load_audio, write_whole
 from ..corpora.demo_corpus import SAMPLE_RATE, synthesize
 from ..features import FeatureConfig, extract_features
 from ..models import adapt_last_layer, import_keras
-from .live import QUIET
+from .live import is_loud
 
 ACTED6 = Path(__file__).parent / "acted6"  # the bundle that comes along; see its MODEL_CARD.md
 FORMAT = 1  # of a bundle and a voice; raise it when older code could not read what is written
@@ -100,11 +100,6 @@ def sure_threshold(probabilities, labels, *, accuracy=0.9):
     right = (probabilities.argmax(axis=1) == labels)[order]
     kept = np.flatnonzero(np.cumsum(right) >= accuracy * np.arange(1, len(right) + 1))
     return float(confidence[order][kept[-1]]) if len(kept) else 1.0
-
-
-def is_loud(y):
-    """Whether somebody may be speaking."""
-    return np.sqrt(np.mean(np.square(y))) >= QUIET
 
 
 class EmotionRecognizer:
@@ -359,10 +354,9 @@ class EmotionRecognizer:
         """
         if self.voice is None:
             raise ValueError("No voice is known; enrol one and save what comes back.")
-        part = Path(file).with_suffix(".part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(self.voice), encoding="utf-8")
-        self._voice_file = part.replace(file)
+        self._voice_file = Path(file)
+        self._voice_file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self._voice_file, json.dumps(self.voice).encode())
         return self._voice_file
 
     def load_voice(self, file):
