@@ -21,7 +21,7 @@ test: .venv/ready ## lint, unit tests, and every cell of the notebooks on the de
 lab: .venv/ready ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks/01_load.ipynb
 
-serve: .venv/ready ## open a page that listens (BUNDLE=output/recognizer: with notebook 08's model)
+serve: .venv/ready ## open a page that listens (BUNDLE=output/recognizer: with notebook 10's model)
 	@$(BIN)/python -m ser_utils.deploy.server --open $(if $(BUNDLE),--bundle $(BUNDLE))
 
 refresh: .venv/ready ## execute all notebooks in place on the demo corpus, for committing (N=05, N=05-08)

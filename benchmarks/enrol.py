@@ -79,7 +79,7 @@ RECIPES = {  # how batches are drawn, how large they are, and how they are chang
 
 
 def train(X, Y, clips, recipe, seed):
-    """Train the network of notebook 07; return it with the 128 numbers before its last layer."""
+    """Train the network of notebook 09; return it with the 128 numbers before its last layer."""
     keras = import_keras()
     set_seed(seed)
     model = build_crnn(X.shape[2], Y.shape[1])

@@ -1,4 +1,4 @@
-"""The network of notebook 07 on voices it has not heard, and what each of its parts is worth.
+"""The network of notebook 09 on voices it has not heard, and what each of its parts is worth.
 
     SER_DATA_DIR=path/to/tess python benchmarks/generalize.py
     SER_DATA_DIR=path/to/tess python benchmarks/generalize.py --with path/to/emodb path/to/ravdess

@@ -1,4 +1,4 @@
-"""One emotion of the training part cut to a tenth, and four remedies: the table of notebook 07.
+"""One emotion of the training part cut to a tenth, and four remedies: the table of notebook 08.
 
     SER_DATA_DIR=path/to/tess python benchmarks/imbalance.py
 

@@ -1,6 +1,6 @@
 """From arrays to a trained model: the networks, seeds, a quiet import of Keras, and enrolment.
 
-Notebooks: 04_lstm_train, 07_augment.
+Notebooks: 04_lstm_train, 09_new_voices.
 """
 
 import logging
@@ -220,7 +220,7 @@ def build_crnn(
     Each MFCC is seen twice: normalised by its clip, which takes the voice and the microphone away,
     and by the training part, which keeps level and tilt. Two convolutions halve the frames each, a
     bidirectional LSTM reads them, and attention pools them by learned weights (Mirsamadi et al.,
-    2017). What each part is worth is in ``benchmarks/generalize.csv``. Notebook: 07_augment.
+    2017). What each part is worth is in ``benchmarks/generalize.csv``. Notebook: 09_new_voices.
     """
     keras = import_keras()
     layers, ops = keras.layers, keras.ops

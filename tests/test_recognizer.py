@@ -171,7 +171,7 @@ def test_a_damaged_bundle_says_so(broken, name, content):
 
 
 def test_a_missing_bundle_says_where_to_get_one(tmp_path):
-    with pytest.raises(BundleError, match="holds no bundle; notebook 08_deploy makes one"):
+    with pytest.raises(BundleError, match="holds no bundle; notebook 10_deploy makes one"):
         EmotionRecognizer.load(tmp_path)
 
 
@@ -217,7 +217,7 @@ def test_the_module_can_be_run(tmp_path):
     command = [sys.executable, "-m", "ser_utils.deploy.recognizer", "a.wav", "--bundle", tmp_path]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
-    assert result.stderr == f"{tmp_path} holds no bundle; notebook 08_deploy makes one.\n"
+    assert result.stderr == f"{tmp_path} holds no bundle; notebook 10_deploy makes one.\n"
 
 
 # A voice

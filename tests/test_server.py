@@ -464,4 +464,4 @@ def test_without_a_bundle_the_command_says_where_to_get_one(tmp_path):
     command = [sys.executable, "-m", "ser_utils.deploy.server", "--bundle", tmp_path]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
-    assert "notebook 08_deploy makes one" in result.stderr
+    assert "notebook 10_deploy makes one" in result.stderr

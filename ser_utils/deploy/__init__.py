@@ -1,4 +1,4 @@
 """What leaves the notebook: a model that answers by itself, on a page and on a phone.
 
-Notebook: 08_deploy.
+Notebook: 10_deploy.
 """

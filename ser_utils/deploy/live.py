@@ -1,6 +1,6 @@
 """What a stream needs beside a model: whether somebody speaks, and names that change less often.
 
-What both are worth is in ``benchmarks/live.csv``. Notebook: 08_deploy.
+What both are worth is in ``benchmarks/live.csv``. Notebook: 10_deploy.
 """
 
 from functools import lru_cache

@@ -2,7 +2,7 @@
 
 A module of its own though one notebook uses it, because an app needs it without a notebook.
 
-Notebook: 08_deploy.
+Notebook: 10_deploy.
 """
 
 import tempfile
@@ -71,7 +71,7 @@ def export_phone(recognizer, path, *, precision="float32"):
 
     Notes
     -----
-    Notebook: 08_deploy.
+    Notebook: 10_deploy.
     """
     if precision not in ("float32", "float16", "int8"):
         raise ValueError(f'precision={precision!r} is unknown; use "float32", "float16" or "int8".')

@@ -2,7 +2,7 @@
 
     python -m ser_utils.deploy.recognizer clip.wav another.mp3
 
-Notebook: 08_deploy.
+Notebook: 10_deploy.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def sure_threshold(probabilities, labels, *, accuracy=0.9):
 
     Notes
     -----
-    Other voices than those of the clips may break the promise. Notebook: 08_deploy.
+    Other voices than those of the clips may break the promise. Notebook: 10_deploy.
     """
     probabilities, labels = np.asarray(probabilities), np.asarray(labels)
     if not len(labels) or len(labels) != len(probabilities):
@@ -136,7 +136,7 @@ class EmotionRecognizer:
 
     Notes
     -----
-    Notebook: 08_deploy.
+    Notebook: 10_deploy.
     """
 
     def __init__(self, model, emotions, *, config=None, threshold=0.0, about, prototypes=None):
@@ -231,7 +231,7 @@ class EmotionRecognizer:
 
         Notes
         -----
-        Notebook: 08_deploy.
+        Notebook: 10_deploy.
         """
         if isinstance(clip, (list, tuple)):
             return [self.predict(one, sr) for one in clip]
@@ -464,7 +464,7 @@ class EmotionRecognizer:
             if bundle.get("prototypes"):  # older bundles have none
                 settings["prototypes"] = np.array(bundle["prototypes"])
         except FileNotFoundError:
-            raise BundleError(f"{folder} holds no bundle; notebook 08_deploy makes one.") from None
+            raise BundleError(f"{folder} holds no bundle; notebook 10_deploy makes one.") from None
         except BundleError:
             raise
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

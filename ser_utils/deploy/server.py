@@ -21,7 +21,7 @@ Tornado, which Jupyter brings along, has the limits on slow clients and large bo
 Nothing is written: sound is decoded in memory and forgotten with the answer, and a voice lives in
 memory until it is forgotten, unused for an hour, or the server stops.
 
-Notebook: 08_deploy.
+Notebook: 10_deploy.
 """
 
 import argparse
@@ -392,7 +392,7 @@ def build_app(recognizer, *, hosts=LOOPBACK):
 
     Notes
     -----
-    Notebook: 08_deploy. The endpoints are described at the top of this module.
+    Notebook: 10_deploy. The endpoints are described at the top of this module.
     """
     recognizer.probabilities([np.ones(8000)])  # compiles it, so that nobody has to wait
     recognizer.probabilities([np.ones(8000)] * 2)
@@ -454,7 +454,7 @@ class Server:
 
     Notes
     -----
-    Notebook: 08_deploy.
+    Notebook: 10_deploy.
     """
 
     def __init__(self, app, *, host="127.0.0.1", port=0):
