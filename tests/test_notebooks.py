@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 import soundfile as sf
-from lessons import CORE, NOTEBOOKS, read, source, tags_of
+from lessons import NOTEBOOKS, read, source, tags_of
 from PIL import Image
 
 EXEMPT = "nbval-ignore-output"
@@ -36,14 +36,10 @@ def notebook(request):
     return request.param
 
 
-@pytest.fixture(params=CORE, ids=lambda path: path.stem)
-def lesson(request):
-    return request.param
-
-
 def test_the_series_is_there():
-    names = [path.stem for path in NOTEBOOKS]
-    assert names[:4] == ["01_load", "02_eda", "03_mfcc", "04_lstm_train"]
+    names = "load eda mfcc lstm_train evaluate features augment imbalance new_voices deploy"
+    expected = [f"{number:02}_{name}" for number, name in enumerate(names.split(), 1)]
+    assert [path.stem for path in NOTEBOOKS] == expected
 
 
 def test_it_was_executed_from_top_to_bottom(notebook):
@@ -131,31 +127,31 @@ def test_every_solution_is_checked(notebook):
     assert all("assert " in source(cell) for cell in solutions)
 
 
-def test_a_lesson_is_short_and_has_formulas(lesson):
-    cells = read(lesson)
+def test_a_lesson_is_short_and_has_formulas(notebook):
+    cells = read(notebook)
     prose = [source(cell) for cell in cells if cell["cell_type"] == "markdown"]
     assert len(cells) <= 60
-    assert len(prose) <= 1.35 * len(code_cells(lesson))
+    assert len(prose) <= 1.35 * len(code_cells(notebook))
     assert "$$" in "".join(prose)
 
 
-def test_a_lesson_has_exercises_of_three_levels_with_cells_to_answer_in(lesson):
-    cells = read(lesson)
+def test_a_lesson_has_exercises_of_three_levels_with_cells_to_answer_in(notebook):
+    cells = read(notebook)
     for level in ("check", "apply", "explore"):
         asked = next(i for i, cell in enumerate(cells) if f"({level}).**" in source(cell))
         assert tags_of(cells[asked + 1]) == {"exercise"}
     assert any(source(cell).startswith("**Project.**") for cell in cells)
 
 
-def test_the_solutions_of_a_lesson_are_marked_to_be_folded(lesson):
-    cells = read(lesson)
+def test_the_solutions_of_a_lesson_are_marked_to_be_folded(notebook):
+    cells = read(notebook)
     start = next(i for i, cell in enumerate(cells) if source(cell).startswith("### Solutions"))
     assert all("solution" in tags_of(cell) for cell in cells[start:])
     assert not any("solution" in tags_of(cell) for cell in cells[:start])
 
 
-def test_the_figures_of_a_lesson_fill_the_width(lesson):
-    for cell in code_cells(lesson):
+def test_the_figures_of_a_lesson_fill_the_width(notebook):
+    for cell in code_cells(notebook):
         for picture in (data["image/png"] for data in data_of(cell) if "image/png" in data):
             with Image.open(io.BytesIO(base64.b64decode("".join(picture)))) as image:
                 assert image.width >= 800, source(cell)

@@ -38,7 +38,7 @@ CONFIG = FeatureConfig(duration=3.0)
 
 @pytest.fixture(scope="module")
 def listener():
-    """A recogniser of one synthetic voice, trained in seconds on windows as notebook 10 has them."""
+    """A recogniser of one synthetic voice, trained in seconds on windows as in notebook 10."""
     rng, names, rows = np.random.default_rng(0), [], []
     for k, emotion in enumerate(EMOTIONS):
         for word in list(WORDS)[1::2]:

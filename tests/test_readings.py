@@ -1,71 +1,17 @@
-"""What notebooks 01 to 04 say about the demo corpus is true.
+"""What notebooks 01 to 04 say about the demo corpus is true: see `lessons.reading`."""
 
-A paragraph that begins "*On the demo corpus*" reads one picture or number. Each of its sentences is
-tied to a test by `reading`, and the tests run the notebook's own cells, so a sentence, its number
-and its computation cannot drift apart.
-"""
-
-import functools
-import re
-import types
 from pathlib import Path
 
 import librosa
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from lessons import CORE, read, source, tags_of
+from lessons import check_every_sentence, code_of, reading, run
 from scipy.ndimage import median_filter
 
 from ser_utils import load_audio
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-NOTEBOOKS = {path.stem: path for path in CORE}
-TESTED = []  # (notebook, words of it)
-
-
-def cells(notebook, kind):
-    """Sources of the cells of one kind, without exercises and solutions."""
-    for cell in read(NOTEBOOKS[notebook]):
-        if cell["cell_type"] == kind and not tags_of(cell) & {"exercise", "solution"}:
-            yield source(cell)
-
-
-def paragraphs(notebook):
-    """The readings of a notebook."""
-    text = "\n\n".join(cells(notebook, "markdown"))
-    return [part for part in text.split("\n\n") if part.startswith("*On the demo corpus*")]
-
-
-def run(notebook, *, until="# the end", skip="# nothing"):
-    """Run the cells of a notebook up to the one with ``until``; return its variables."""
-    mpl.use("Agg")
-    names = {"display": print}
-    for code in cells(notebook, "code"):
-        if until in code:
-            break
-        if skip not in code:
-            exec(code, names)
-    plt.close("all")
-    return types.SimpleNamespace(**names)
-
-
-def reading(notebook, *words):
-    """Tie a test to the words of a notebook that it proves."""
-    TESTED.extend((notebook, word) for word in words)
-
-    def tie(test):
-        @functools.wraps(test)
-        def check(*args, **kwargs):
-            for word in words:
-                assert word in "\n\n".join(cells(notebook, "markdown")), word
-            test(*args, **kwargs)
-
-        return check
-
-    return tie
 
 
 @pytest.fixture(scope="module")
@@ -86,18 +32,14 @@ def mfcc(demo_corpus):
 @pytest.fixture(scope="module")
 def lstm(demo_corpus):
     names = run("04_lstm_train", until="baselines = {")
-    (table,) = (code for code in cells("04_lstm_train", "code") if "tail = rows" in code)
+    (table,) = (code for code in code_of("04_lstm_train") if "tail = rows" in code)
     exec(table, vars(names))
     return names
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS)
+@pytest.mark.parametrize("notebook", ["01_load", "02_eda", "03_mfcc", "04_lstm_train"])
 def test_every_sentence_about_the_demo_corpus_is_tested(notebook):
-    tested = [words for name, words in TESTED if name == notebook]
-    assert paragraphs(notebook)
-    for part in paragraphs(notebook):
-        for sentence in re.split(r"(?<=[.?])\s+(?=[A-Z])", part):
-            assert any(words in sentence for words in tested), sentence
+    check_every_sentence(notebook)
 
 
 # 01
