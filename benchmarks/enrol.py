@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import scipy
 from generalize import without_mixup
-from record import HERE, Record, interval, mean_and_deviation
+from record import HERE, Record, mean_and_deviation
 from sklearn.metrics import balanced_accuracy_score
 
 from ser_utils import (
@@ -41,7 +41,12 @@ from ser_utils.augmentation import (
     new_voices,
     warp_voices,
 )
-from ser_utils.evaluation import RAVDESS_FOLDS, few_clips_splits, protocol_splits
+from ser_utils.evaluation import (
+    RAVDESS_FOLDS,
+    few_clips_splits,
+    protocol_splits,
+    speaker_interval,
+)
 from ser_utils.features import CRNN_CONFIG
 from ser_utils.models import CRNN_STEPS, adapt_last_layer, build_crnn
 
@@ -234,7 +239,7 @@ def show(record):
         pairs = " ".join(part["uar_by_speaker"]).split()
         speakers = pd.DataFrame([pair.split(":") for pair in pairs], columns=["speaker", "uar"])
         each = speakers.astype({"uar": float}).groupby("speaker")["uar"].mean()
-        low, high = interval(each)
+        low, high = speaker_interval(each)
         row = {"seeds": part["seed"].nunique(), "speakers": len(each), "uar": each.mean()}
         row |= {"low": low, "high": high, "texts_apart": part["texts_apart"].mean()}
         rows.append(dict(zip(groups, key, strict=True)) | row)

@@ -6,7 +6,8 @@
 
 Each finished fit is appended to ``generalize.csv`` beside this file with the date, the commit and
 the answers themselves, a letter for each tested clip (a is the first of its corpus's emotions), and
-is not made again. ``generalize_scores.csv`` gets the scores with intervals.
+is not made again. ``generalize_scores.csv`` gets the scores with intervals over speakers, and
+``generalize_paired.csv`` each recipe against the final one, on the same folds and seeds.
 
 The recipe was chosen on the folds of EmoDB and RAVDESS only. The rows with TESS as the tested
 corpus and "unseen speaker" as protocol are all the looks that were taken at its two voices.
@@ -36,7 +37,15 @@ from ser_utils.augmentation import (
     other_views,
     warp_voices,
 )
-from ser_utils.evaluation import RAVDESS_FOLDS, network_model, protocol_splits, score_protocols
+from ser_utils.evaluation import (
+    MIN_SPEAKERS,
+    RAVDESS_FOLDS,
+    network_model,
+    protocol_splits,
+    score_protocols,
+    score_speakers,
+    speaker_interval,
+)
 from ser_utils.features import CRNN_CONFIG
 from ser_utils.models import CRNN_STEPS, build_crnn
 
@@ -124,6 +133,40 @@ def vote(answers):
     return voted.assign(model=voted["model"] + ", voting")
 
 
+def compare_recipes(answers, tested):
+    """Compare each recipe with the final one on unseen speakers, seed by seed and fold by fold."""
+    answers = answers[answers["protocol"] == "unseen speaker"]
+    final, rows = answers[answers["model"] == f"{tested}|final"], []
+    for model, other in answers.groupby("model"):
+        corpora, recipe = model.split("|")
+        if corpora != tested or recipe == "final":
+            continue
+        pair = pd.concat([other, final[final["seed"].isin(other["seed"])]])
+        uar = score_speakers(pair).pivot(index="speaker", columns="model", values="uar")
+        uar = uar.rename(columns=lambda name: name.split("|")[1])
+        voices = {"all": uar.index}
+        if len(uar) < MIN_SPEAKERS:  # one number for each
+            voices |= {speaker: [speaker] for speaker in uar.index}
+        for voice, speakers in voices.items():
+            change = (uar[recipe] - uar["final"])[speakers]
+            row = {"tested": tested, "voice": voice, "recipe": recipe}
+            row |= {"seeds": other["seed"].nunique(), "n_speakers": len(change)}
+            row |= {"uar_final": uar["final"][speakers].mean(), "uar": uar[recipe][speakers].mean()}
+            row |= {"difference": change.mean(), "behind": (change < 0).sum()}
+            row["low"], row["high"] = speaker_interval(change)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def save(table, name, tested):
+    """Put the rows of a corpus into a CSV beside this file, in place of its older ones."""
+    file = HERE / name
+    if file.exists():
+        older = pd.read_csv(file)
+        table = pd.concat([older[older["tested"] != tested], table])
+    table.round(4).to_csv(file, index=False)
+
+
 def score(clips, tested, record):
     """Score what the record has of this corpus, with intervals."""
     part = only(clips, tested)
@@ -141,18 +184,15 @@ def score(clips, tested, record):
     answers = pd.concat(tables)
     fits = ["model", "protocol"]
     answers["seeds"] = answers.groupby(fits)["seed"].transform("nunique")
+    save(compare_recipes(answers, tested), "generalize_paired.csv", tested)
     answers = pd.concat([answers, vote(answers)])
     scores = score_protocols(answers).join(answers.groupby(fits)["seeds"].first(), on=fits)
     both = scores.pop("model").str.split("|", expand=True)
     scores.insert(0, "corpora", both[0])
     scores.insert(1, "tested", tested)
     scores.insert(2, "recipe", both[1])
-    file = HERE / "generalize_scores.csv"
-    if file.exists():
-        older = pd.read_csv(file)
-        scores = pd.concat([older[older["tested"] != tested], scores])
-    scores.round(4).to_csv(file, index=False)
-    print(scores[scores["tested"] == tested].round(3).to_string(index=False))
+    save(scores, "generalize_scores.csv", tested)
+    print(scores.round(3).to_string(index=False))
 
 
 def main():
@@ -161,13 +201,16 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--recipes", nargs="*", default=["final"], choices=RECIPES)
     parser.add_argument("--protocols", nargs="*", default=["unseen speaker", "random"])
+    parser.add_argument("--show", action="store_true", help="only score what is recorded")
     arguments = parser.parse_args()
     record, tested = Record("generalize.csv", KEYS), scan_corpus(data_dir())["corpus"].iloc[0]
     roots = [data_dir(), *map(Path, arguments.others)] if arguments.others else data_dir()
     # One vocabulary for all: TESS's pleasant surprise is what RAVDESS calls surprise.
     corpus = drop_flagged(scan_corpus(roots)).replace({"emotion": {"ps": "surprise"}})
     X, _, clips, _ = extract_corpus(corpus, config=CRNN_CONFIG)
-    for seed in range(arguments.seeds):  # seed by seed, so that a run broken off is of use
+    for seed in range(
+        0 if arguments.show else arguments.seeds
+    ):  # seed by seed, so that a run broken off is of use
         for recipe in arguments.recipes:
             for protocol in arguments.protocols:
                 fit_all(clips, X, tested, recipe, protocol, seed, record)

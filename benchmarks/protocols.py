@@ -2,17 +2,19 @@
 
     SER_DATA_DIR=path/to/tess python benchmarks/protocols.py
     SER_DATA_DIR=path/to/tess python benchmarks/protocols.py --models "sequence LSTM" --seeds 1
+    SER_DATA_DIR=path/to/tess python benchmarks/protocols.py --show
 
 The answers of each finished fit are appended to ``protocols_answers.csv`` beside this file, a
 letter for each tested clip (a is the first emotion of the alphabet), and are not made again: an
 interrupted run goes on where it stopped, on any machine with the same corpus. From them
-``protocols_fits.csv`` gets a row a fit and ``protocols.csv`` the scores with their intervals.
+``protocols.csv`` gets the scores with their intervals over speakers, and ``protocols_speakers.csv``
+the scores of each speaker; ``--show`` makes only these two anew.
 RAVDESS is tested in the folds of Luna-Jimenez et al. Rows marked
 transductive use the unlabelled clips of the tested speaker.
 """
 
 import argparse
-import datetime
+import contextlib
 import hashlib
 import importlib.util
 
@@ -38,17 +40,18 @@ from ser_utils import (
     scan_corpus,
 )
 from ser_utils.evaluation import (
-    FIT,
     PROTOCOLS,
     RAVDESS_FOLDS,
     classical_model,
     evaluate_protocols,
     network_model,
     score_protocols,
+    score_speakers,
 )
 from ser_utils.parallel import map_clips
 
 ANSWER = ["model", "seed", "split"]
+KEYS = ["corpus", "model", "protocol", "speaker"]
 
 
 def search(estimator, **settings):
@@ -125,29 +128,44 @@ def remember(name, model, clips, record):
     return fit_predict
 
 
-def save(table, name, keys):
-    """Put new rows into a CSV beside this file, in place of older ones of the same keys."""
+def not_fitted(train, test, groups, seed):
+    """Stand in for a model whose answers are only looked up."""
+    raise LookupError
+
+
+def recorded(clips, record, folds):
+    """Collect the answers of the record to these clips."""
+    tables = []
+    for name, seed in record.table[["model", "seed"]].drop_duplicates().itertuples(index=False):
+        model = {name: remember(name, not_fitted, clips, record)}
+        for protocol in PROTOCOLS:
+            split = {"protocols": [protocol], "seeds": [int(seed)], "folds": folds}
+            with contextlib.suppress(LookupError):  # of another corpus, or never run
+                tables.append(evaluate_protocols(clips, model, **split))
+    return pd.concat(tables)
+
+
+def save(table, name, corpus):
+    """Put the rows of a corpus into a CSV beside this file, in place of its older ones."""
+    table.insert(0, "corpus", corpus)
     if (HERE / name).exists():
-        table = pd.concat([pd.read_csv(HERE / name, dtype={"fold": str}), table])
-    table = table.drop_duplicates(keys, keep="last").sort_values(keys)
+        older = pd.read_csv(HERE / name)
+        table = pd.concat([older[older["corpus"] != corpus], table])
+    table = table.sort_values([key for key in KEYS if key in table])
     table.round(4).to_csv(HERE / name, index=False)
 
 
 def score(predictions, corpus):
-    """Write a row for each fit, and the scores with intervals."""
-    rows = []
-    for fit, part in predictions.groupby(FIT):
-        right = part["truth"] == part["prediction"]
-        uar = right.groupby(part["truth"]).mean().mean()
-        rows.append([corpus, *fit, len(part), right.mean(), uar, datetime.date.today()])
-    names = ["corpus", *FIT, "clips", "accuracy", "uar", "date"]
-    save(pd.DataFrame(rows, columns=names), "protocols_fits.csv", ["corpus", *FIT])
+    """Write the scores with their intervals, and those of each speaker."""
     scores = score_protocols(predictions)
-    scores.insert(0, "corpus", corpus)
-    scores["seeds"] = scores.set_index(["model", "protocol"]).index.map(
-        predictions.groupby(["model", "protocol"])["seed"].nunique()
-    )
-    save(scores, "protocols.csv", ["corpus", "model", "protocol"])
+    seeds = predictions.groupby(["model", "protocol"])["seed"].nunique().rename("seeds")
+    scores = scores.join(seeds, on=["model", "protocol"])
+    save(scores, "protocols.csv", corpus)
+    each = pd.concat(score_speakers(part) for _, part in predictions.groupby("seed"))
+    by = each.groupby(["model", "protocol", "speaker"], sort=False)
+    speakers = by[["accuracy", "uar"]].mean()
+    speakers["uar_lowest"], speakers["uar_highest"] = by["uar"].min(), by["uar"].max()
+    save(speakers.join(by.size().rename("seeds")).reset_index(), "protocols_speakers.csv", corpus)
     return scores
 
 
@@ -156,19 +174,26 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--models", nargs="*", help="names of models; all if none is named")
     parser.add_argument("--protocols", nargs="*", default=list(PROTOCOLS))
+    parser.add_argument("--show", action="store_true", help="only score what is recorded")
     arguments = parser.parse_args()
-    models, clips = make_models(drop_flagged(scan_corpus(data_dir())))
-    corpus = clips["corpus"].iloc[0]
-    names = arguments.models or models
+    corpus = drop_flagged(scan_corpus(data_dir()))
+    folds = RAVDESS_FOLDS if "actor" in corpus else None
     record = Record("protocols_answers.csv", ANSWER)
-    chosen = {name: remember(name, models[name], clips, record) for name in names}
-    predictions = evaluate_protocols(
-        clips,
-        chosen,
-        protocols=arguments.protocols,
-        seeds=range(arguments.seeds),
-        folds=RAVDESS_FOLDS if "actor" in clips else None,
-    )
+    if arguments.show:
+        clips = extract_corpus(corpus).clips
+        record.rows(("", "", ""))  # reads the file
+        predictions = recorded(clips, record, folds)
+    else:
+        models, clips = make_models(corpus)
+        names = arguments.models or models
+        predictions = evaluate_protocols(
+            clips,
+            {name: remember(name, models[name], clips, record) for name in names},
+            protocols=arguments.protocols,
+            seeds=range(arguments.seeds),
+            folds=folds,
+        )
+    corpus = clips["corpus"].iloc[0]
     print(score(predictions, corpus).round(3).to_string(index=False))
 
 

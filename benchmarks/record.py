@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy
 
 HERE = Path(__file__).parent
 
@@ -94,14 +93,6 @@ def to_letters(classes):
 def from_letters(text):
     """Read what `to_letters` wrote."""
     return np.frombuffer(text.encode(), np.uint8) - ord("a")
-
-
-def interval(values):
-    """95 % interval of a mean over speakers; none of fewer than five."""
-    if len(values) < 5:
-        return np.nan, np.nan
-    drawn = scipy.stats.bootstrap((list(values),), np.mean, method="percentile", rng=0)
-    return tuple(drawn.confidence_interval)
 
 
 def mean_and_deviation(X, n_frames, parts=1):

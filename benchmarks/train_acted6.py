@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import scipy
 from enrol import balanced
-from record import HERE, commit, interval
+from record import HERE, commit
 
 from ser_utils import (
     EmotionRecognizer,
@@ -41,6 +41,7 @@ from ser_utils.evaluation import (
     few_clips_splits,
     fit_temperature,
     protocol_splits,
+    speaker_interval,
 )
 from ser_utils.models import adapt_last_layer, build_crnn
 
@@ -147,7 +148,7 @@ def figures(table, **names):
         parts += [(by, group, part) for group, part in table.groupby(by)]
     rows = []
     for by, group, part in parts:
-        low, high = interval(part.groupby("speaker")["right"].mean())
+        low, high = speaker_interval(part.groupby("speaker")["right"].mean())
         row = {"by": by, "group": group, "clips": len(part), "right": part["right"].mean()}
         row |= {"low": low, "high": high, "uar": part.groupby("emotion")["right"].mean().mean()}
         row |= {
@@ -184,7 +185,7 @@ def few_clips(found, **names):
     rows = []
     for k in sorted({k for each in found for k in each}):
         speakers = pd.DataFrame([each[k] for each in found if k in each]).mean()
-        low, high = interval(speakers)
+        low, high = speaker_interval(speakers)
         row = {"by": "clips of the voice", "group": k, "right": speakers.mean()}
         rows.append(names | row | {"low": low, "high": high})
     return rows

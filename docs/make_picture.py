@@ -32,10 +32,10 @@ fig.suptitle("one invented voice, one sentence: the demo corpus of ser_utils", y
 fig.subplots_adjust(left=0.01, right=0.99, top=0.9, bottom=0.08, wspace=0.06, hspace=0.05)
 fig.savefig(ROOT / "seven_emotions.png", dpi=100)
 
-scores = pd.read_csv(ROOT.parent / "benchmarks" / "protocols.csv")
-models = ["logistic regression", "SVM", "reference LSTM", "sequence LSTM"]
+speakers = pd.read_csv(ROOT.parent / "benchmarks" / "protocols_speakers.csv")
+models = ["most frequent", "logistic regression", "SVM", "reference LSTM", "sequence LSTM"]
 order = {name: i for i, name in enumerate([*models, *PROTOCOLS])}
-scores = scores[(scores["corpus"] == "tess") & scores["model"].isin(models)]
-scores = scores.sort_values(["model", "protocol"], key=lambda names: names.map(order))
-plot_protocols(scores, chance=1 / 7).set(title="TESS: what is asked decides")
+speakers = speakers[(speakers["corpus"] == "tess") & speakers["model"].isin(models)]
+speakers = speakers.sort_values(["model", "protocol"], key=lambda names: names.map(order))
+plot_protocols(speakers, chance=1 / 7).set(title="TESS: one dot for each of the two voices")
 plt.savefig(ROOT / "protocols_tess.png", dpi=90)

@@ -27,6 +27,7 @@ PROTOCOLS = {  # and the column whose values must not be on both sides
 }
 GROUPS = PROTOCOLS | {"unseen corpus": "corpus"}  # the fifth needs several corpora
 FIT = ["model", "protocol", "fold", "seed"]
+MIN_SPEAKERS = 5  # fewer support no interval
 RAVDESS_FOLDS = tomllib.loads((REGISTRIES / "folds.toml").read_text(encoding="utf-8"))["ravdess"]
 
 
@@ -351,19 +352,61 @@ def _unfinished(clips, models, protocols, seeds, folds, n_folds, done):
     return jobs
 
 
-def _unit(predictions):
-    """Name the column whose values are drawn for an interval: what the protocol generalises to."""
-    group = GROUPS[predictions["protocol"].iloc[0]]
-    for column in ("speaker" if group == "corpus" else group, "text"):
-        if group and predictions[column].nunique() >= 5:
-            return column
-    return "clip"
+def speaker_interval(values):
+    """95 % bootstrap interval of a mean over speakers.
+
+    Parameters
+    ----------
+    values : array-like [shape=(n_speakers,)]
+        One value for each speaker.
+
+    Returns
+    -------
+    low, high : float
+        NaN for fewer than five speakers: so few cannot show how other speakers vary.
+
+    Notes
+    -----
+    Percentile bootstrap (Efron, 1979) by SciPy, seeded. Notebook: 05_evaluate.
+    """
+    if len(values) < MIN_SPEAKERS:
+        return np.nan, np.nan
+    drawn = scipy.stats.bootstrap((np.asarray(values),), np.mean, method="percentile", rng=0)
+    return tuple(map(float, drawn.confidence_interval))
 
 
-def _recalls(predictions, unit):
-    """Right answers and clips of each emotion (columns) in each unit (rows)."""
+def score_speakers(predictions):
+    """Score what `evaluate_protocols` returned for each tested speaker.
+
+    Parameters
+    ----------
+    predictions : pd.DataFrame
+        From `evaluate_protocols`.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row for each model, protocol and speaker: ``accuracy`` and ``uar`` (unweighted average
+        recall, over the emotions that the speaker has), means over the seeds. Speakers who are not
+        known are called "unknown".
+
+    Notes
+    -----
+    Notebook: 05_evaluate.
+    """
+    right = predictions.fillna({"speaker": "unknown"})
+    right = right.assign(right=right["truth"] == right["prediction"])
+    fits = ["model", "protocol", "speaker", "seed"]
+    recalls = right.groupby([*fits, "truth"], sort=False)["right"].mean()
+    scores = {"accuracy": right.groupby(fits, sort=False)["right"].mean()}
+    scores["uar"] = recalls.groupby(fits, sort=False).mean()
+    return pd.DataFrame(scores).groupby(fits[:-1], sort=False).mean().reset_index()
+
+
+def _recalls(predictions):
+    """Right answers and clips of each emotion (columns) of each speaker (rows)."""
     right = predictions["truth"] == predictions["prediction"]
-    by = [predictions[unit], predictions["truth"]]
+    by = [predictions["speaker"].fillna("unknown"), predictions["truth"]]
     table = right.groupby(by).agg(["sum", "size"]).unstack(fill_value=0)
     return table["sum"].to_numpy(), table["size"].to_numpy()
 
@@ -377,16 +420,18 @@ def _uar(right, size):
     return np.mean(right.sum(axis=0)[there] / size.sum(axis=0)[there])
 
 
-def _interval(score, right, size, n_resamples):
-    """Score what `_recalls` returned, with the 95 % bootstrap interval: units are drawn."""
+def _limits(score, right, size, n_resamples):
+    """95 % bootstrap interval of a score of what `_recalls` returned; NaN for few speakers."""
+    if len(right) < MIN_SPEAKERS:
+        return np.nan, np.nan
     settings = {"n_resamples": n_resamples, "method": "percentile", "vectorized": False, "rng": 0}
-    units = np.arange(len(right))
-    drawn = scipy.stats.bootstrap((units,), lambda i: score(right[i], size[i]), **settings)
-    return score(right, size), *drawn.confidence_interval
+    speakers = (np.arange(len(right)),)
+    drawn = scipy.stats.bootstrap(speakers, lambda i: score(right[i], size[i]), **settings)
+    return tuple(drawn.confidence_interval)
 
 
 def score_protocols(predictions, *, n_resamples=1000):
-    """Score what `evaluate_protocols` returned, with intervals.
+    """Score what `evaluate_protocols` returned, with intervals over speakers.
 
     Parameters
     ----------
@@ -399,31 +444,29 @@ def score_protocols(predictions, *, n_resamples=1000):
     -------
     pd.DataFrame
         A row for each model and protocol: ``accuracy`` and ``uar`` (unweighted average recall)
-        over all its folds and seeds, ``_low`` and ``_high`` of their 95 % intervals, the ``unit``
-        drawn for them (speakers or words where the protocol keeps these apart and has five of
-        them, else clips), ``n_units`` and ``fits``.
+        over all its folds and seeds, ``_low`` and ``_high`` of their 95 % intervals,
+        ``n_speakers`` and ``fits``. With fewer than five speakers the limits are NaN; then
+        `score_speakers` gives one number for each.
 
     Notes
     -----
-    The interval tells the chance in the choice of units. Drawn words say nothing of other voices,
-    and it holds no spread of seeds. Percentile bootstrap after Efron (1979), by SciPy.
-    Notebook: 05_evaluate.
+    The bootstrap draws speakers, since the clips of one speaker are right or wrong together. It
+    says nothing about the spread over seeds. Notebook: 05_evaluate.
     """
     rows = []
     for (model, protocol), part in predictions.groupby(["model", "protocol"], sort=False):
-        unit = _unit(part)
-        right, size = _recalls(part, unit)
+        right, size = _recalls(part)
         row = {"model": model, "protocol": protocol}
         for name, score in (("accuracy", _accuracy), ("uar", _uar)):
-            drawn = _interval(score, right, size, n_resamples)
-            row[name], row[f"{name}_low"], row[f"{name}_high"] = drawn
+            limits = _limits(score, right, size, n_resamples)
+            row |= {name: score(right, size), f"{name}_low": limits[0], f"{name}_high": limits[1]}
         fits = len(part[FIT].drop_duplicates())
-        rows.append(row | {"unit": unit, "n_units": len(right), "fits": fits})
+        rows.append(row | {"n_speakers": len(right), "fits": fits})
     return pd.DataFrame(rows)
 
 
-def compare_models(predictions, first, second, *, n_resamples=1000):
-    """Compare two models on the same clips.
+def compare_models(predictions, first, second):
+    """Compare two models on the same clips, speaker by speaker.
 
     Parameters
     ----------
@@ -431,20 +474,22 @@ def compare_models(predictions, first, second, *, n_resamples=1000):
         From `evaluate_protocols`, with the same folds and seeds of both models.
     first, second : str
         Their names.
-    n_resamples : int
-        Drawings of the bootstrap.
 
     Returns
     -------
     pd.DataFrame
-        A row for each protocol: ``difference`` of the accuracies, first minus second, and its
-        95 % interval ``low`` to ``high``. Both models are drawn together, so what makes a speaker
-        or word easy or hard for both cancels out.
+        A row for each protocol: ``difference`` of a speaker's UAR, first minus second, mean over
+        the speakers; its 95 % interval ``low`` to ``high`` (see `speaker_interval`); ``ahead``, the
+        number of speakers on whom the first is better; and ``n_speakers``.
 
     Raises
     ------
     ValueError
         If a protocol has not the same clips for both.
+
+    Notes
+    -----
+    Paired: what makes a speaker easy or hard for both models cancels out. Notebook: 05_evaluate.
     """
     rows = []
     for protocol, part in predictions.groupby("protocol", sort=False):
@@ -452,10 +497,12 @@ def compare_models(predictions, first, second, *, n_resamples=1000):
         keys = [set(zip(half["clip"], half["fold"], half["seed"], strict=True)) for half in pair]
         if keys[0] != keys[1]:
             raise ValueError(f"{first} and {second} were not tested on the same clips: {protocol}.")
-        unit = _unit(part)
-        (right, size), (other, _) = (_recalls(half, unit) for half in pair)
-        rows.append([protocol, *_interval(_accuracy, right - other, size, n_resamples), unit])
-    return pd.DataFrame(rows, columns=["protocol", "difference", "low", "high", "unit"])
+        uar = score_speakers(part).pivot(index="speaker", columns="model", values="uar")
+        change = uar[first] - uar[second]
+        row = {"protocol": protocol, "difference": change.mean()}
+        row["low"], row["high"] = speaker_interval(change)
+        rows.append(row | {"ahead": (change > 0).sum(), "n_speakers": len(change)})
+    return pd.DataFrame(rows)
 
 
 def calibration_error(confidence, right, *, n_bins=10):

@@ -139,34 +139,27 @@ def plot_confusion(matrix, emotions, *, ax=None):
     return ax
 
 
-def plot_protocols(scores, *, chance=None, ax=None):
-    """Accuracy under each protocol, a bar for each model, with 95 % intervals.
+def plot_protocols(speakers, *, chance=None, ax=None):
+    """UAR of each speaker under each protocol, one colour for each model.
 
     Parameters
     ----------
-    scores : pd.DataFrame
-        From `ser_utils.evaluation.score_protocols`.
+    speakers : pd.DataFrame
+        From `ser_utils.evaluation.score_speakers`.
     chance : float, optional
-        Accuracy of guessing, drawn as a line.
+        UAR of guessing, drawn as a line.
 
     Notes
     -----
     Notebook: 05_evaluate, twice.
     """
-    ax = ax or plt.subplots(figsize=(9, 3.5), layout="constrained")[1]
-    protocols, models = scores["protocol"].unique().tolist(), scores["model"].unique()
-    width = 0.8 / len(models)
-    for i, (model, colour) in enumerate(zip(models, sns.color_palette("colorblind"), strict=False)):
-        rows = scores[scores["model"] == model]
-        at = rows["protocol"].map(protocols.index) + width * (i - (len(models) - 1) / 2)
-        height, low, high = (rows[f"accuracy{end}"] for end in ("", "_low", "_high"))
-        interval = [height - low, high - height]
-        bars = ax.bar(at, height, 0.9 * width, yerr=interval, color=colour, label=model)
-        ax.bar_label(bars, fmt="{:.0%}", label_type="center", color="white", fontsize=8)
+    ax = ax or plt.subplots(figsize=(13, 4.5), layout="constrained")[1]
+    style = {"dodge": True, "jitter": False, "size": 9, "alpha": 0.8, "palette": "colorblind"}
+    sns.stripplot(speakers, x="protocol", y="uar", hue="model", **style, ax=ax)
     if chance is not None:
-        ax.axhline(chance, color="#333333", ls=":", label="most frequent emotion")
-    ax.set(xticks=range(len(protocols)), xticklabels=protocols, ylim=(0, 1))
-    ax.set(xlabel="protocol", ylabel="accuracy (share of clips)", title="What is asked decides")
+        ax.axhline(chance, color="#333333", ls=":", label="guessing")
+    ax.set(ylim=(0, 1.05), xlabel="protocol", ylabel="UAR of a speaker")
+    ax.set(title="One dot for each speaker")
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
@@ -185,7 +178,7 @@ def plot_reliability(bins, *, ax=None, **style):
     -----
     Notebook: 05_evaluate, twice.
     """
-    ax = ax or plt.subplots(figsize=(4, 3.5), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(9, 5), layout="constrained")[1]
     ax.plot([0, 1], [0, 1], color="#999999", ls=":")
     ax.plot(bins["confidence"], bins["accuracy"], marker="o", **style)
     ax.set(xlabel="confidence", ylabel="accuracy", title="Reliability", xlim=(0, 1), ylim=(0, 1))

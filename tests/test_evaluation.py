@@ -23,6 +23,8 @@ from ser_utils.evaluation import (
     network_model,
     protocol_splits,
     score_protocols,
+    score_speakers,
+    speaker_interval,
 )
 
 WORDS = "abcdefghij"
@@ -345,15 +347,16 @@ def test_steps_count_batches_and_views_are_averaged(clips, X):
     np.testing.assert_allclose(again(train, test, None, 0), mean, atol=1e-3)
 
 
-def made_up(right, protocol="unseen words", model="m"):
-    """Predictions of 10 words x 2 emotions; ``right[word]`` of the two are right."""
+def made_up(right, protocol="unseen speaker", model="m"):
+    """Predictions of 10 speakers x 2 emotions; ``right[speaker]`` of the two are right."""
     rows = []
-    for word, n in enumerate(right):
+    for speaker, n in enumerate(right):
         for i, emotion in enumerate(("happy", "sad")):
             answer = emotion if i < n else "fear"
-            rows.append([model, protocol, "0", 0, f"{word} {emotion}", str(word), emotion, answer])
-    names = ["model", "protocol", "fold", "seed", "clip", "text", "truth", "prediction"]
-    return pd.DataFrame(rows, columns=names).assign(speaker="S")
+            clip = f"{speaker} {emotion}"
+            rows.append([model, protocol, "0", 0, clip, str(speaker), emotion, answer])
+    names = ["model", "protocol", "fold", "seed", "clip", "speaker", "truth", "prediction"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def test_scores_are_those_of_scikit_learn(clips, X):
@@ -362,28 +365,48 @@ def test_scores_are_those_of_scikit_learn(clips, X):
     assert row.accuracy == pytest.approx(accuracy_score(table["truth"], table["prediction"]))
     uar = balanced_accuracy_score(table["truth"], table["prediction"])
     assert row.uar == pytest.approx(uar)
-    assert row.accuracy_low <= row.accuracy <= row.accuracy_high
 
 
 def test_accuracy_and_uar_part_where_a_rare_emotion_fails():
     table = made_up([1] * 10)  # happy right, sad wrong
-    table = table[(table["truth"] == "happy") | (table["text"] == "0")]
+    table = table[(table["truth"] == "happy") | (table["speaker"] == "0")]
     (row,) = score_protocols(table).itertuples()
     assert row.accuracy == pytest.approx(10 / 11)
     assert row.uar == pytest.approx(0.5)
 
 
-def test_intervals_draw_words_and_not_clips():
-    (words,) = score_protocols(made_up([2, 0] * 5)).itertuples()
-    (alone,) = score_protocols(made_up([2, 0] * 5, protocol="random")).itertuples()
-    assert (words.unit, words.n_units, alone.unit, alone.n_units) == ("text", 10, "clip", 20)
-    # whole words are right or wrong: 10 draws, not 20, hence about 1.4 times as wide
-    width, narrow = (
-        words.accuracy_high - words.accuracy_low,
-        alone.accuracy_high - alone.accuracy_low,
-    )
-    assert 1.2 < width / narrow < 1.8
+@pytest.mark.parametrize("protocol", ["random", "unseen speaker"])
+def test_intervals_draw_speakers_and_not_clips(protocol):
+    (row,) = score_protocols(made_up([2, 0] * 5, protocol)).itertuples()
+    assert row.n_speakers == 10
+    # whole speakers are right or wrong: 10 draws, not 20
+    width = row.accuracy_high - row.accuracy_low
     assert width == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 10), abs=0.1)
+
+
+def test_few_speakers_have_a_score_each_and_no_interval():
+    table = made_up([2, 1, 1, 0])
+    (row,) = score_protocols(table).itertuples()
+    assert row.uar == pytest.approx(0.5)
+    assert np.isnan([row.uar_low, row.uar_high, row.accuracy_low, row.accuracy_high]).all()
+    each = score_speakers(table).set_index("speaker")
+    assert each["uar"].to_dict() == {"0": 1, "1": 0.5, "2": 0.5, "3": 0}
+    assert np.isnan(speaker_interval(each["uar"])).all()
+
+
+def test_the_score_of_a_speaker_is_a_mean_over_seeds_and_emotions():
+    first, second = made_up([2, 1]), made_up([0, 1]).assign(seed=1)
+    table = pd.concat([first, second]).fillna({"speaker": "0"})
+    assert score_speakers(table)["uar"].tolist() == [0.5, 0.5]
+    unknown = score_speakers(table.assign(speaker=None))
+    assert unknown["speaker"].tolist() == ["unknown"]
+
+
+def test_the_interval_of_a_mean_over_speakers():
+    values = np.linspace(0.4, 0.6, 15)
+    low, high = speaker_interval(values)
+    assert low < 0.5 < high
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(15), rel=0.15)
 
 
 def test_an_interval_covers_the_truth_about_95_times_of_100():
@@ -401,8 +424,17 @@ def test_models_are_compared_on_the_same_clips():
     (row,) = compare_models(pd.concat([better, worse]), "a", "b").itertuples()
     assert row.difference == pytest.approx(0.4)
     assert 0 < row.low < row.difference < row.high
+    assert (row.ahead, row.n_speakers) == (8, 10)
     with pytest.raises(ValueError, match="a and b were not tested on the same clips"):
         compare_models(pd.concat([better, worse.head(3)]), "a", "b")
+
+
+def test_few_speakers_are_compared_without_an_interval():
+    table = pd.concat([made_up([2, 2, 0], model="a"), made_up([1, 1, 1], model="b")])
+    (row,) = compare_models(table, "a", "b").itertuples()
+    assert row.difference == pytest.approx(1 / 6)
+    assert np.isnan([row.low, row.high]).all()
+    assert (row.ahead, row.n_speakers) == (2, 3)
 
 
 def test_calibration_error_is_the_distance_of_confidence_and_accuracy():

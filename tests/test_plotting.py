@@ -10,13 +10,12 @@ from ser_utils import plotting
 
 mpl.use("Agg")
 HISTORY = {"accuracy": [0.2, 0.6], "val_accuracy": [0.1, 0.5], "loss": [2, 1], "val_loss": [2, 1.5]}
-SCORES = pd.DataFrame(
+SPEAKERS = pd.DataFrame(
     {
         "model": ["a", "a", "b"],
         "protocol": ["random", "unseen speaker", "random"],
-        "accuracy": [0.9, 0.5, 0.8],
-        "accuracy_low": [0.8, 0.4, 0.7],
-        "accuracy_high": [0.95, 0.6, 0.9],
+        "speaker": ["OAF", "OAF", "YAF"],
+        "uar": [0.9, 0.5, 0.8],
     }
 )
 CALLS = {
@@ -25,7 +24,7 @@ CALLS = {
     "plot_spectrogram": ((np.zeros((257, 60)), 16000), {"hop_length": 256}),
     "plot_history": ((HISTORY,), {}),
     "plot_confusion": ((np.array([[3, 1], [0, 4]]), ["angry", "sad"]), {}),
-    "plot_protocols": ((SCORES,), {"chance": 0.14}),
+    "plot_protocols": ((SPEAKERS,), {"chance": 0.14}),
     "plot_reliability": ((pd.DataFrame({"confidence": [0.9], "accuracy": [0.6]}),), {}),
 }
 
