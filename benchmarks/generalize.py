@@ -161,6 +161,8 @@ def compare_recipes(answers, tested):
 def save(table, name, tested):
     """Put the rows of a corpus into a CSV beside this file, in place of its older ones."""
     file = HERE / name
+    if table.empty:
+        return
     if file.exists():
         older = pd.read_csv(file)
         table = pd.concat([older[older["tested"] != tested], table])
