@@ -8,12 +8,16 @@ deviation of each column: over the ``whole`` clip, or in each of its ``thirds``,
 sequence. They are normalised by the ``corpus`` (the training part of each split), by each ``clip``
 (in thirds only: of a whole clip all means would be 0 and all deviations 1), or by each ``speaker``,
 which is transductive. Two protocols, random and unseen speaker; RAVDESS in the folds of
-Luna-Jimenez et al. Rows with the target ``speaker`` are the probe: the same split and the same
-model, asked who speaks instead of how.
+Luna-Jimenez et al.
 
-An SVM whose setting is chosen inside the training part. One seed: it draws the random split and,
-where there are more than five speakers, their folds; nothing else has chance in it. Intervals are
-those of `score_protocols`.
+Rows with the target ``speaker`` are the probe: the same model is asked who speaks, in texts that
+it has not heard (protocol ``unseen words``, up to five folds; RAVDESS has two texts). There is no
+probe of what was normalised by the speaker, since that has been told who speaks.
+
+An SVM whose setting is chosen inside the training part. One seed: it draws the random split, the
+folds of texts and, where there are more than five speakers, their folds; nothing else has chance in
+it. Intervals are those of `score_protocols`, over speakers. They stand only where the speakers are
+new and at least five; the rest is blank.
 
 Every finished row is appended to ``features.csv`` beside this file with its date and is not made
 again: an interrupted run goes on where it stopped. Choices, if any, are made on EmoDB and RAVDESS.
@@ -26,6 +30,8 @@ import argparse
 import numpy as np
 from protocols import svm
 from record import Record, mean_and_deviation
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.model_selection import StratifiedGroupKFold
 
 from ser_utils import FeatureConfig, data_dir, drop_flagged, extract_corpus, scan_corpus
 from ser_utils.evaluation import (
@@ -38,6 +44,7 @@ from ser_utils.extraction import normalize
 from ser_utils.features import KINDS
 
 KEY = ["corpus", "target", "features", "summary", "normalisation", "protocol"]
+LIMITS = ["accuracy_low", "accuracy_high", "uar_low", "uar_high"]
 
 
 def feature_sets(short):
@@ -48,7 +55,7 @@ def feature_sets(short):
     return sets
 
 
-def jobs(short, speakers_known):
+def jobs(short, speakers_known, texts_known):
     """List what is tried: summary, normalisation, set of features, target and protocol."""
     grid = [("whole", "corpus"), ("whole", "speaker")]
     if not short:
@@ -60,8 +67,32 @@ def jobs(short, speakers_known):
             yield summary, normalisation, features, "emotion", "random"
             if speakers_known:
                 yield summary, normalisation, features, "emotion", "unseen speaker"
-            if speakers_known and not features.startswith("without"):
-                yield summary, normalisation, features, "speaker", "random"
+            probed = normalisation != "speaker" and not features.startswith("without")
+            if speakers_known and texts_known and probed:
+                yield summary, normalisation, features, "speaker", "unseen words"
+
+
+def score_emotion(columns, clips, protocol):
+    """Ask how somebody speaks, as a protocol has it."""
+    models = {"SVM": classical_model(svm(), columns, clips["emotion"].to_numpy(str))}
+    folds = RAVDESS_FOLDS if "actor" in clips else None
+    predictions = evaluate_protocols(clips, models, protocols=[protocol], folds=folds)
+    row = score_protocols(predictions).iloc[0].drop(["model", "protocol"]).to_dict()
+    return row | dict.fromkeys(LIMITS, np.nan) if protocol == "random" else row
+
+
+def score_speaker(columns, clips):
+    """Ask who speaks, in texts that the model has not heard."""
+    speakers, texts = clips["speaker"].to_numpy(str), clips["text"].to_numpy(str)
+    splitter = StratifiedGroupKFold(min(5, len(set(texts))), shuffle=True, random_state=0)
+    answers = np.empty_like(speakers)
+    for train, test in splitter.split(columns, speakers, texts):
+        groups = texts[train] if len(set(texts[train])) >= 3 else train  # else each clip is one
+        model = svm().fit(columns[train], speakers[train], groups=groups)
+        answers[test] = model.predict(columns[test])
+    row = {"accuracy": accuracy_score(speakers, answers), **dict.fromkeys(LIMITS, np.nan)}
+    row |= {"uar": balanced_accuracy_score(speakers, answers)}
+    return row | {"n_speakers": len(set(speakers)), "fits": splitter.get_n_splits()}
 
 
 def main():
@@ -73,10 +104,10 @@ def main():
     corpus, record = clips["corpus"].iloc[0], Record("features.csv", KEY)
     widths = [FeatureConfig(kinds=(kind,)).n_features for kind in KINDS]
     kind_of = np.repeat(list(KINDS), widths)
-    known = clips["speaker"].notna().all()
+    known = [clips[name].notna().all() for name in ("speaker", "text")]
     groups = {"clip": np.arange(len(clips)), "speaker": clips["speaker"].to_numpy()}
     made, table = None, None
-    for summary, normalisation, features, target, protocol in jobs(short, known):
+    for summary, normalisation, features, target, protocol in jobs(short, *known):
         key = (corpus, target, features, summary, normalisation, protocol)
         if key in record:
             continue
@@ -86,16 +117,12 @@ def main():
             made, table = (summary, normalisation), mean_and_deviation(frames, n_frames, parts)
         kept = np.isin(kind_of, list(feature_sets(short=False)[features]))
         columns = table[:, np.tile(kept, table.shape[1] // len(kept))]
-        asked = clips.assign(emotion=clips[target])
-        predictions = evaluate_protocols(
-            asked,
-            {features: classical_model(svm(), columns, asked["emotion"].to_numpy(str))},
-            protocols=[protocol],
-            folds=RAVDESS_FOLDS if "actor" in clips else None,
-        )
-        row = score_protocols(predictions).drop(columns=["model", "protocol"])
-        record.append(key, row.assign(clips=len(clips), columns=columns.shape[1]))
-        print(*key, f"{row['accuracy'].iloc[0]:.3f}", flush=True)
+        if target == "speaker":
+            row = score_speaker(columns, clips)
+        else:
+            row = score_emotion(columns, clips, protocol)
+        record.append(key, [row | {"clips": len(clips), "columns": columns.shape[1]}])
+        print(*key, f"{row['accuracy']:.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ The speakers of a fold are tested. The training set is a part of the other speak
 
 Where the curve of ``clips`` lies above that of ``speakers``, the same number of clips teaches more
 if it comes from more voices. RAVDESS is tested in the folds of Luna-Jimenez et al., EmoDB in five
-folds of two speakers. The SVM chooses ``C`` inside its training set, by speaker. Each finished
-fit is appended to ``learning_curve.csv`` with the UAR of each tested speaker, and is not made
-again: an interrupted run goes on where it stopped.
+folds of two speakers. The SVM chooses ``C`` inside its training set, by speaker. Of each finished
+fit, ``learning_curve.csv`` gets a row for each tested speaker. It is not made again: an
+interrupted run goes on where it stopped.
 """
 
 import argparse
@@ -51,12 +51,11 @@ def draw(clips, train, along, n_speakers, rng):
     return rows if along == "speakers" else rng.choice(train, len(rows), replace=False)
 
 
-def uar_by_speaker(truth, answers, speakers):
-    """Unweighted average recall of each speaker, as text: ``name:0.612 name:...``."""
+def score(truth, answers, speakers):
+    """Unweighted average recall of each speaker."""
     table = pd.DataFrame({"speaker": speakers, "truth": truth, "right": answers == truth})
     recalls = table.groupby(["speaker", "truth"])["right"].mean()
-    means = recalls.groupby("speaker").mean()
-    return " ".join(f"{speaker}:{uar:.4f}" for speaker, uar in means.items())
+    return recalls.groupby("speaker").mean().rename("uar").reset_index()
 
 
 def main():
@@ -79,17 +78,21 @@ def main():
     ]
     for model, along, n_speakers, seed, fold, train, test in jobs:
         key = (corpus, model, along, n_speakers, seed, fold)
-        everyone = n_speakers == clips["speaker"].iloc[train].nunique()
-        if key in record or (everyone and along == "clips"):  # the same as along speakers
+        if key in record:
             continue
         rows = draw(clips, train, along, n_speakers, np.random.default_rng([seed, n_speakers]))
-        groups = clips["speaker"].iloc[rows].to_numpy()
-        if len(set(groups)) < 3:  # the SVM needs three groups to choose by
-            groups = rows
-        answers = models[model](rows, test, groups, seed).argmax(axis=1)
-        by_speaker = uar_by_speaker(codes[test], answers, clips["speaker"].iloc[test].to_numpy())
-        record.append(key, [{"clips": len(rows), "uar_by_speaker": by_speaker}])
-        print(*key, len(rows), by_speaker, flush=True)
+        speakers = (corpus, model, "speakers", n_speakers, seed, fold)
+        if len(rows) == len(train) and speakers in record:  # both ways end at all clips
+            scores = record.rows(speakers)[["clips", "speaker", "uar"]]
+        else:
+            groups = clips["speaker"].iloc[rows].to_numpy()
+            if len(set(groups)) < 3:  # the SVM needs three groups to choose by
+                groups = rows
+            answers = models[model](rows, test, groups, seed).argmax(axis=1)
+            scores = score(codes[test], answers, clips["speaker"].iloc[test].to_numpy())
+            scores = scores.assign(clips=len(rows))
+        record.append(key, scores)
+        print(*key, len(rows), f"{scores['uar'].astype(float).mean():.3f}", flush=True)
 
 
 if __name__ == "__main__":

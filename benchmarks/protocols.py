@@ -149,7 +149,7 @@ def save(table, name, corpus):
     """Put the rows of a corpus into a CSV beside this file, in place of its older ones."""
     table.insert(0, "corpus", corpus)
     if (HERE / name).exists():
-        older = pd.read_csv(HERE / name)
+        older = pd.read_csv(HERE / name, dtype={"speaker": str})
         table = pd.concat([older[older["corpus"] != corpus], table])
     table = table.sort_values([key for key in KEYS if key in table])
     table.round(4).to_csv(HERE / name, index=False)
