@@ -29,8 +29,9 @@ refresh: .venv/ready ## execute all notebooks in place on the demo corpus, for c
 	$(BIN)/ruff check --fix notebooks
 	@env -u SER_DATA_DIR $(BIN)/python run_notebooks.py --in-place $(or $(N),all)
 
-pictures: .venv/ready ## draw the pictures in docs/ anew; that of the page takes Chromium and a minute
+pictures: .venv/ready ## draw the pictures and fill the tables of README anew; that of the page takes Chromium and a minute
 	$(BIN)/python docs/make_picture.py
+	$(BIN)/python docs/make_tables.py
 	$(BIN)/python -m docs.make_page
 
 bench: .venv/ready ## measure the claims about speed and load (SER_DATA_DIR: on that corpus)

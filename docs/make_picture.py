@@ -1,4 +1,4 @@
-"""Draw README.md's pictures: one word in seven emotions, and the record of the protocols."""
+"""Draw README.md's pictures: one word in seven emotions, and two records."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import librosa
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 
 from ser_utils import load_audio, scan_corpus
 from ser_utils.corpora.demo_corpus import make_demo_corpus
@@ -39,3 +40,16 @@ speakers = speakers[(speakers["corpus"] == "tess") & speakers["model"].isin(mode
 speakers = speakers.sort_values(["model", "protocol"], key=lambda names: names.map(order))
 plot_protocols(speakers, chance=1 / 7).set(title="TESS: one dot for each of the two voices")
 plt.savefig(ROOT / "protocols_tess.png", dpi=90)
+
+curve = pd.read_csv(ROOT.parent / "benchmarks" / "learning_curve.csv")
+curve["drawn from"] = curve["along"].map({"speakers": "some speakers", "clips": "all speakers"})
+curve["UAR (%)"], curve["corpus"] = (
+    100 * curve["uar"],
+    curve["corpus"].map({"ravdess": "RAVDESS", "emodb": "EmoDB"}),
+)
+style = {"hue": "model", "style": "drawn from", "errorbar": None, "markers": True, "ms": 8}
+grid = sns.relplot(
+    curve, x="n_speakers", y="UAR (%)", col="corpus", kind="line", height=3.5, **style
+)
+_ = grid.set(xlabel="speakers (or as many clips)", ylim=(0, 100)).set_titles("{col_name}")
+grid.savefig(ROOT / "learning_curve.png", dpi=90)

@@ -100,7 +100,9 @@ def test_rows_with_other_columns_are_refused_and_not_written(tmp_path):
         ("features", "features.csv", "KEY"),
         ("generalize", "generalize.csv", "KEYS"),
         ("imbalance", "imbalance.csv", "FIT"),
+        ("learning_curve", "learning_curve.csv", "KEYS"),
         ("protocols", "protocols_answers.csv", "ANSWER"),
+        ("unseen_corpus", "unseen_corpus.csv", "KEYS"),
     ],
 )
 def test_a_script_knows_what_is_in_its_record(monkeypatch, script, file, keys):
@@ -174,3 +176,48 @@ def test_checksums_of_ogg_are_repaired(demo_corpus):
     data = dict(fuzz.clips_of(demo_corpus, n=1))[".ogg"]
     assert fuzz.repair_ogg(data) == data
     assert fuzz.repair_ogg(fuzz.put(data, 22, b"1234")) == data
+
+
+def test_the_tables_of_the_readme_are_those_of_the_records():
+    from docs.make_tables import ROOT, TABLES, fill
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"<!-- {name} -->" in text for name in TABLES)
+    assert fill(text) == text, "run make pictures"
+
+
+def test_tess_has_a_score_for_each_voice_and_no_interval():
+    table = pd.read_csv(record.HERE / "protocols.csv").set_index("corpus")
+    assert table.loc["tess", ["uar_low", "uar_high"]].isna().all(axis=None)
+    voices = pd.read_csv(record.HERE / "protocols_speakers.csv").query("corpus == 'tess'")
+    assert set(voices["speaker"]) == {"OAF", "YAF"}
+
+
+def test_a_part_of_the_speakers_has_as_many_clips_either_way(monkeypatch):
+    monkeypatch.syspath_prepend(record.HERE)
+    curve = importlib.import_module("learning_curve")
+    clips = pd.DataFrame({"speaker": np.repeat(list("abcdef"), 10)})
+    train, rng = np.arange(50), np.random.default_rng(0)  # f is tested
+    some = curve.draw(clips, train, "speakers", 2, rng)
+    many = curve.draw(clips, train, "clips", 2, rng)
+    assert len(some) == len(many) == 20
+    assert clips["speaker"].iloc[some].nunique() == 2
+    assert clips["speaker"].iloc[many].nunique() > 2
+    assert set(many) <= set(train)
+    assert len(set(many)) == 20
+
+
+def test_a_recipe_is_compared_on_its_own_seeds(monkeypatch):
+    monkeypatch.syspath_prepend(record.HERE)
+    generalize = importlib.import_module("generalize")
+    rows = []
+    for recipe, seed, right in (("final", 0, 1), ("final", 1, 0), ("no warps", 0, 0)):
+        for speaker in "ab":
+            answer = "sad" if right or speaker == "a" else "happy"
+            rows.append([f"tess|{recipe}", seed, speaker, "sad", answer])
+    names = ["model", "seed", "speaker", "truth", "prediction"]
+    answers = pd.DataFrame(rows, columns=names).assign(protocol="unseen speaker")
+    table = generalize.compare_recipes(answers, "tess").set_index("voice")
+    assert table["difference"].to_dict() == {"all": -0.5, "a": 0, "b": -1}  # seed 1 is not in it
+    assert table["behind"].to_dict() == {"all": 1, "a": 0, "b": 1}
+    assert table[["low", "high"]].isna().all(axis=None)
