@@ -169,12 +169,13 @@ def pooled(table):
     total = table[["clips", "rare_clips", "right", "found", "false_alarms"]].sum()
     others, found = total["clips"] - total["rare_clips"], 0.1 * total["found"]
     right = total["right"] - total["found"] + found
+    named = found + total["false_alarms"]
     return pd.Series(
         {
             "accuracy": right / (others + 0.1 * total["rare_clips"]),
             "uar": table["uar"].mean(),
             "recall": total["found"] / total["rare_clips"],
-            "precision": found / (found + total["false_alarms"]),
+            "precision": found / named if named else np.nan,
             "seconds": table["seconds"].mean(),
         }
     )
