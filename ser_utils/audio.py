@@ -294,7 +294,7 @@ def listen_row(sounds, *, hidden=None):
     Notes
     -----
     Own code because IPython stacks its players, without captions.
-    Notebooks: 01_load, 02_eda, 03_mfcc, 04_lstm_train.
+    Notebooks: all but 09_new_voices.
     """
     from IPython.display import HTML
 

@@ -5,7 +5,7 @@ All of them take a batch of clips as `ser_utils.extract_corpus` returns them wit
 the same seed makes the same clips. They are for training parts only. What works on waveforms
 (noise, pitch, reverberation) is a few lines of librosa and SciPy in notebook 07_augment.
 
-Notebook: 07_augment.
+Notebooks: 07_augment, 08_imbalance.
 """
 
 import numpy as np

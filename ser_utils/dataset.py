@@ -402,7 +402,7 @@ def matched_clips(clips):
 
     Notes
     -----
-    Notebooks: 02_eda, 03_mfcc.
+    Notebooks: 02_eda, 03_mfcc, 06_features.
     """
     covered = clips.groupby(["speaker", "text"])["emotion"].nunique()
     if len(covered) and covered.max() == clips["emotion"].nunique():

@@ -50,7 +50,7 @@ def plot_emotion_counts(clips, *, ax=None):
 
 
 def plot_waveform(y, sr, *, colour="#333333", ax=None):
-    """Waveform over time. Notebooks: 01_load, 02_eda, 03_mfcc.
+    """Waveform over time. Notebooks: 01_load, 02_eda.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def plot_waveform(y, sr, *, colour="#333333", ax=None):
 
 
 def plot_spectrogram(decibels, sr, *, hop_length, y_axis="linear", ax=None, **limits):
-    """Spectrogram in dB with its colour bar. Notebooks: 02_eda, 03_mfcc.
+    """Spectrogram in dB with its colour bar. Notebooks: 02_eda, 03_mfcc, 06_features, 09_new_voices.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def plot_confusion(matrix, emotions, *, ax=None):
 
     Notes
     -----
-    Notebooks: 04_lstm_train, 05_evaluate.
+    Notebook: 04_lstm_train, twice.
     """
     ax = ax or plt.subplots(figsize=(9, 6), layout="constrained")[1]
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
