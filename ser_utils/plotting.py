@@ -65,7 +65,7 @@ def plot_waveform(y, sr, *, colour="#333333", ax=None):
 
 
 def plot_spectrogram(decibels, sr, *, hop_length, y_axis="linear", ax=None, **limits):
-    """Spectrogram in dB with its colour bar. Notebooks: 02_eda, 03_mfcc, 06_features, 09_new_voices.
+    """Spectrogram in dB with its colour bar. Notebooks: 02_eda, 03_mfcc, 06_features, 09.
 
     Parameters
     ----------
