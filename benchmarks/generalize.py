@@ -144,14 +144,14 @@ def compare_recipes(answers, tested):
         pair = pd.concat([other, final[final["seed"].isin(other["seed"])]])
         uar = score_speakers(pair).pivot(index="speaker", columns="model", values="uar")
         uar = uar.rename(columns=lambda name: name.split("|")[1])
-        voices = {"all": uar.index}
+        voices, means = {"all": uar.index}, {"uar_final": "final", "uar": recipe}
         if len(uar) < MIN_SPEAKERS:  # one number for each
             voices |= {speaker: [speaker] for speaker in uar.index}
         for voice, speakers in voices.items():
-            change = (uar[recipe] - uar["final"])[speakers]
+            change = (uar[recipe] - uar["final"])[speakers].dropna()
             row = {"tested": tested, "voice": voice, "recipe": recipe}
             row |= {"seeds": other["seed"].nunique(), "n_speakers": len(change)}
-            row |= {"uar_final": uar["final"][speakers].mean(), "uar": uar[recipe][speakers].mean()}
+            row |= {name: uar[column][change.index].mean() for name, column in means.items()}
             row |= {"difference": change.mean(), "behind": (change < 0).sum()}
             row["low"], row["high"] = speaker_interval(change)
             rows.append(row)

@@ -150,6 +150,11 @@ def test_the_solutions_of_a_lesson_are_marked_to_be_folded(notebook):
     assert not any("solution" in tags_of(cell) for cell in cells[:start])
 
 
+def test_no_formula_has_lost_a_backslash(notebook):
+    for cell in read(notebook):  # "\\frac" and "\\text" become a form feed and a tab
+        assert not re.search(r"[^\S \n]", source(cell)), source(cell)
+
+
 def test_the_figures_of_a_lesson_fill_the_width(notebook):
     for cell in code_cells(notebook):
         for picture in (data["image/png"] for data in data_of(cell) if "image/png" in data):

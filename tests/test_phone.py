@@ -5,6 +5,7 @@ import pytest
 
 from ser_utils import EmotionRecognizer, FeatureConfig, load_audio, scan_corpus, set_seed
 from ser_utils.deploy.phone import export_phone
+from ser_utils.deploy.recognizer import ACTED6
 from ser_utils.models import build_crnn
 
 
@@ -30,9 +31,23 @@ def mel_recognizer(tiny_recognizer):
     return EmotionRecognizer(model, names, config=config, about=tiny_recognizer.about)
 
 
-def waves_of(demo_corpus, n, step):
+@pytest.fixture(scope="module")
+def acted6():
+    return EmotionRecognizer.load(ACTED6)
+
+
+@pytest.fixture(scope="module")
+def acted6_files(acted6, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phone")
+    return {
+        precision: export_phone(acted6, folder / precision, precision=precision)
+        for precision in ("float32", "float16", "int8")
+    }
+
+
+def waves_of(demo_corpus, n, step, n_samples=64000):
     clips = scan_corpus(demo_corpus)["path"].iloc[::step][:n]
-    return [np.resize(load_audio(clip)[0], 64000) for clip in clips]
+    return [np.resize(load_audio(clip)[0], n_samples) for clip in clips]
 
 
 @pytest.mark.parametrize(("precision", "most"), [("float32", 1e-3), ("float16", 0.02)])
@@ -48,7 +63,7 @@ def test_probabilities_agree_on_200_clips(tiny_recognizer, demo_corpus, tmp_path
     assert np.abs(got - expected).max() < most
 
 
-def test_the_network_of_notebook_7_agrees_as_well(mel_recognizer, demo_corpus, tmp_path):
+def test_the_network_for_new_voices_agrees_as_well(mel_recognizer, demo_corpus, tmp_path):
     interpreter = interpreter_of(export_phone(mel_recognizer, tmp_path / "a.tflite"))
     waves = waves_of(demo_corpus, 28, step=20)
     expected = mel_recognizer.probabilities(waves)
@@ -65,13 +80,55 @@ def test_features_that_a_phone_does_not_have_are_refused(
         export_phone(mel_recognizer, tmp_path / "a.tflite")
 
 
-def test_smaller_numbers_make_a_smaller_file(tiny_recognizer, tmp_path):
-    sizes = [
-        export_phone(tiny_recognizer, tmp_path / name, precision=name).stat().st_size
-        for name in ("int8", "float16", "float32")
-    ]
+@pytest.mark.parametrize(
+    ("precision", "most"), [("float32", 1e-3), ("float16", 0.03), ("int8", 0.1)]
+)
+def test_a_trained_network_answers_alike_in_every_precision(
+    acted6, acted6_files, demo_corpus, precision, most
+):
+    interpreter = interpreter_of(acted6_files[precision])
+    waves = waves_of(demo_corpus, 56, step=10, n_samples=48000)
+    expected = acted6.probabilities(waves)
+    got = np.array([ask(interpreter, y) for y in waves])
+    assert len(set(expected.argmax(axis=1))) > 3  # its answers do differ
+    assert np.abs(got - expected).max() < most
+    assert np.mean(got.argmax(axis=1) == expected.argmax(axis=1)) > 0.9
+
+
+def test_8_bits_answer_alike_for_mfccs(tiny_recognizer, demo_corpus, tmp_path):
+    interpreter = interpreter_of(
+        export_phone(tiny_recognizer, tmp_path / "a.tflite", precision="int8")
+    )
+    waves = waves_of(demo_corpus, 28, step=20)
+    expected = tiny_recognizer.probabilities(waves)
+    difference = np.abs([ask(interpreter, y) for y in waves] - expected).max()
+    assert difference < 0.2 * np.ptp(expected, axis=0).max()
+
+
+def test_smaller_numbers_make_a_smaller_file(acted6_files):
+    sizes = [acted6_files[name].stat().st_size for name in ("int8", "float16", "float32")]
     assert sizes == sorted(sizes)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["float16", "float32", "int8"]
+    assert sizes[0] < 0.4 * sizes[2]
+
+
+def test_a_file_is_written_and_nothing_beside_it(acted6_files):
+    folder = acted6_files["int8"].parent
+    assert sorted(file.name for file in folder.iterdir()) == ["float16", "float32", "int8"]
+
+
+def test_a_frame_that_a_phone_cannot_transform_is_refused(mel_recognizer, monkeypatch, tmp_path):
+    monkeypatch.setattr(mel_recognizer, "config", FeatureConfig(n_fft=400))
+    with pytest.raises(ValueError, match="n_fft=400 does not work on a phone; use a power of 2"):
+        export_phone(mel_recognizer, tmp_path / "a.tflite")
+
+
+def test_frames_may_leave_gaps(tiny_recognizer, demo_corpus, monkeypatch, tmp_path):
+    monkeypatch.setattr(tiny_recognizer, "config", FeatureConfig(hop_length=768))
+    monkeypatch.setattr(tiny_recognizer, "_compiled", {})
+    interpreter = interpreter_of(export_phone(tiny_recognizer, tmp_path / "a.tflite"))
+    waves = waves_of(demo_corpus, 7, step=80)
+    expected = tiny_recognizer.probabilities(waves)
+    assert np.abs([ask(interpreter, y) for y in waves] - expected).max() < 1e-3
 
 
 def test_another_precision_is_refused(tiny_recognizer, tmp_path):

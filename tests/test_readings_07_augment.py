@@ -100,16 +100,17 @@ def paired():
 
 @reading(
     NOTEBOOK,
-    "by 6 to 9 points on RAVDESS and on EmoDB, with intervals that leave out 0, and by more than "
-    "10 points on each voice of TESS.",
-    "On RAVDESS, dropping the views alone costs less than one point",
+    "by 7 points on RAVDESS, with an interval that leaves out 0, by 5 points on EmoDB, with an "
+    "interval that just reaches 0, and by more than 10 points on each voice of TESS.",
+    "On RAVDESS, dropping the views alone costs less than one point (one seed, interval -2 to 2)",
     "On RAVDESS, the intervals of views, masks and mixup contain 0.",
 )
 def test_what_each_part_of_the_recipe_is_worth(paired):
-    for corpus in ("ravdess", "emodb"):
-        row = paired.loc[corpus, "all", "no warps"]
-        assert -9 <= row["difference"] <= -6
-        assert row["high"] < 0
+    actors, germans = (paired.loc[c, "all", "no warps"] for c in ("ravdess", "emodb"))
+    assert (round(actors["difference"]), round(germans["difference"])) == (-7, -5)
+    assert actors["high"] < 0 < germans["high"] < 0.1
+    views = paired.loc["ravdess", "all", "no views of tested clips"]
+    assert (round(views["low"]), round(views["high"])) == (-2, 2)
     for voice in ("OAF", "YAF"):
         assert paired.loc["tess", voice, "no warps"]["difference"] < -10
     assert abs(paired.loc["ravdess", "all", "no views of tested clips"]["difference"]) < 1
@@ -122,16 +123,16 @@ def test_what_each_part_of_the_recipe_is_worth(paired):
     NOTEBOOK,
     "On EmoDB and on both voices of TESS, the network without warps is within five points of the "
     "SVM.",
-    "With warps it is at least ten points above it.",
+    "With warps it is more than eight points above it.",
     "On RAVDESS it is ahead of the SVM even without warps.",
 )
 def test_the_network_beside_the_svm(paired):
-    every = pd.read_csv(BENCHMARKS / "protocols.csv").assign(speaker="all")
     single = pd.read_csv(BENCHMARKS / "protocols_speakers.csv", dtype={"speaker": str})
-    svm = pd.concat([every, single]).query("protocol == 'unseen speaker' and model == 'SVM'")
-    svm = svm.set_index(["corpus", "speaker"])["uar"]
+    svm = single.query("protocol == 'unseen speaker' and model == 'SVM'")
+    svm = pd.concat([svm, svm.assign(speaker="all")])
+    svm = svm.groupby(["corpus", "speaker"])["uar"].mean()
     for corpus, voice in (("emodb", "all"), ("tess", "OAF"), ("tess", "YAF")):
         row = paired.loc[corpus, voice, "no warps"]
         assert abs(row["uar"] - svm[corpus, voice]) < 0.05
-        assert row["uar_final"] - svm[corpus, voice] > 0.1
+        assert row["uar_final"] - svm[corpus, voice] > 0.08
     assert paired.loc["ravdess", "all", "no warps"]["uar"] > svm["ravdess", "all"]
