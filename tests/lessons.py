@@ -48,7 +48,7 @@ def text_of(notebook):
     return "\n\n".join(cells_of(notebook, "markdown"))
 
 
-def run(notebook, *, until="# the end", skip=()):
+def run(notebook, *, until="# never", skip=()):
     """Run the cells of a notebook up to the one with ``until``; return its variables.
 
     Cells with any of the words in ``skip`` are left out.

@@ -95,7 +95,7 @@ def test_exempt_cells_are_few_and_hold_an_assertion_or_are_followed_by_one(noteb
     exempt = [i for i, cell in enumerate(cells) if is_exempt(cell)]
     assert len(exempt) <= len(cells) / 3
     for i in exempt:  # nbval passes over the output of such a cell, not over its errors
-        checked = [cells[i]] if is_exempt(cells[i + 1]) else cells[i : i + 2]
+        checked = [cells[i], *(cell for cell in cells[i + 1 : i + 2] if not is_exempt(cell))]
         assert any("assert " in source(cell) for cell in checked), source(cells[i])
 
 
@@ -122,9 +122,9 @@ def test_every_solution_is_checked(notebook):
     cells = read(notebook)
     start = next(i for i, cell in enumerate(cells) if source(cell).startswith("### Solutions"))
     assert cells[start]["metadata"].get("jp-MarkdownHeadingCollapsed")
-    solutions = [c for c in cells[start:] if c["cell_type"] == "code" and not is_exempt(c)]
-    assert len(solutions) >= 3
-    assert all("assert " in source(cell) for cell in solutions)
+    solutions = [c for c in cells[start:] if c["cell_type"] == "code"]
+    assert sum("assert " in source(cell) for cell in solutions) >= 3
+    assert all("assert " in source(cell) for cell in solutions if not is_exempt(cell))
 
 
 def test_a_lesson_is_short_and_has_formulas(notebook):

@@ -91,10 +91,10 @@ def test_a_widget_passes_nbval(widget_notebook, project, monkeypatch):
     ("asked", "numbers"),
     [
         ("01-04", "01 02 03 04"),
-        ("all", "01 02 03 04 05 06 07 08"),
+        ("all", "01 02 03 04 05 06 07 08 09 10"),
         ("05", "05"),
         ("05-07", "05 06 07"),
-        ("07-99", "07 08"),
+        ("07-99", "07 08 09 10"),
     ],
 )
 def test_all_one_or_some_are_chosen(asked, numbers):

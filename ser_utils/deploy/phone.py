@@ -19,28 +19,28 @@ from ..models import import_keras, quiet
 def _front_end(config):
     """Make the layer that turns samples into MFCCs or log-mels, of operations that a phone has.
 
-    The spectrum is a convolution of the samples with windowed cosines and sines, in steps of one
-    hop; mel bands and cosine transform are products with matrices.
+    A converter to 8 bits rounds constant weights only, and with them what they are multiplied by.
+    A power spectrum does not survive that, so the matrices here are multiplied by a 1 that the
+    converter cannot foresee, and stay as they are.
     """
     keras, ops = import_keras(), import_keras().ops
-    angles = 2 * np.pi * np.outer(np.arange(config.n_fft), np.arange(config.n_fft // 2 + 1))
-    waves = np.hstack([np.cos(angles / config.n_fft), np.sin(angles / config.n_fft)])
     window, filters = window_and_filters(config.sr, config.n_fft, config.n_mels)
-    filters = filters.toarray()
-    kernels = (window[:, None] * waves)[:, None].astype(np.float32)
+    filters = filters.toarray().T
     cosines = scipy.fft.dct(np.eye(config.n_mels, dtype=np.float32), norm="ortho")
 
     class FrontEnd(keras.layers.Layer):
         def call(self, y):
-            padded = ops.pad(y, [[0, 0], [config.n_fft // 2] * 2])[..., None]
-            real, imaginary = ops.split(ops.conv(padded, kernels, config.hop_length), 2, axis=2)
-            power = ops.matmul(real**2 + imaginary**2, filters.T)
+            one = ops.sign(ops.abs(y[0, 0]) + 1)
+            padded = ops.pad(y, [[0, 0], [config.n_fft // 2] * 2])
+            frames = ops.extract_sequences(padded, config.n_fft, config.hop_length)
+            real, imaginary = ops.rfft(frames * window)
+            power = ops.matmul(real**2 + imaginary**2, one * filters)
             decibels = ops.log(ops.maximum(power, 1e-10)) * (10 / np.log(10))
             loudest = ops.max(decibels, axis=(1, 2), keepdims=True)
             decibels = ops.maximum(decibels, loudest - 80)
             if config.kinds == ("mel",):
                 return decibels
-            return ops.matmul(decibels, cosines[:, : config.n_mfcc])
+            return ops.matmul(decibels, one * cosines[:, : config.n_mfcc])
 
     return FrontEnd()
 
@@ -54,8 +54,8 @@ def export_phone(recognizer, path, *, precision="float32"):
     path : str or Path
         The file to write.
     precision : {"float32", "float16", "int8"}
-        Of the weights. Half precision halves the file; int8 quarters it and also rounds the waves
-        that the spectrum is made with, which may cost most of the accuracy: measure.
+        Of the network's weights; int8 also rounds what they are multiplied by. The features are
+        computed with 32 bits in any case.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def export_phone(recognizer, path, *, precision="float32"):
     ------
     ValueError
         If ``precision`` is none of the three, or the features are neither MFCCs nor log-mel spectra
-        of the whole clip.
+        of the whole clip, or ``n_fft`` is no power of 2.
 
     Notes
     -----
@@ -79,6 +79,8 @@ def export_phone(recognizer, path, *, precision="float32"):
     if config.kinds not in (("mfcc",), ("mel",)) or config.trim:
         settings = f"kinds={config.kinds} and trim={config.trim} do not work on a phone"
         raise ValueError(f'{settings}; use kinds=("mfcc",) or ("mel",), and trim=None.')
+    if config.n_fft & (config.n_fft - 1):
+        raise ValueError(f"n_fft={config.n_fft} does not work on a phone; use a power of 2.")
     keras = import_keras()
     import tensorflow as tf
 
