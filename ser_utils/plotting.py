@@ -158,7 +158,7 @@ def plot_protocols(speakers, *, chance=None, ax=None):
     sns.stripplot(speakers, x="protocol", y="uar", hue="model", **style, ax=ax)
     if chance is not None:
         ax.axhline(chance, color="#333333", ls=":", label="guessing")
-    ax.set(ylim=(0, 1.05), xlabel="protocol", ylabel="UAR of a speaker")
+    ax.set(ylim=(-0.03, 1.05), xlabel="protocol", ylabel="UAR of a speaker")
     ax.set(title="One dot for each speaker")
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax

@@ -18,6 +18,13 @@ def lesson(demo_corpus):
     return run(NOTEBOOK, skip=("relplot", "listen_row({"))
 
 
+def speakers_of(lesson, corpus):
+    """UAR of each speaker on whom no model was trained: a column for each model."""
+    table = lesson.record[lesson.record["corpus"] == corpus]
+    table = table[table["protocol"] == "unseen speaker"]
+    return table.pivot(index="speaker", columns="model", values="uar")
+
+
 def test_every_sentence_about_the_demo_corpus_is_tested():
     check_every_sentence(NOTEBOOK)
 
@@ -50,6 +57,7 @@ def test_the_interval_over_clips(lesson):
     NOTEBOOK,
     "The first two intervals overlap, but the interval of the paired difference lies above 0.",
     "eGeMAPS + SVM is better for most actors, though not for all.",
+    "on EmoDB, the paired difference is -1 point (-6 to 6).",
 )
 def test_the_paired_comparison(lesson):
     first, second, paired = (
@@ -59,22 +67,29 @@ def test_the_paired_comparison(lesson):
     assert first[0] < second[1]
     assert paired[0] > 0
     assert len(lesson.d) / 2 < (lesson.d > 0).sum() < len(lesson.d)
+    emodb = speakers_of(lesson, "emodb")
+    d = 100 * (emodb["eGeMAPS + SVM"] - emodb["SVM"])
+    assert np.round([d.mean(), *speaker_interval(d)]).tolist() == [-1, -6, 6]
 
 
 @reading(
     NOTEBOOK,
     "all trained models are close to 1. When the voice is new, all of them lose 40 points or more.",
+    "eGeMAPS + SVM, the better one on RAVDESS, is at guessing for a new voice of TESS.",
 )
 def test_tess(lesson):
     scores = lesson.tess.groupby(["model", "protocol"])["uar"].mean().unstack()
     scores = scores.drop(index="most frequent")
     assert scores["random"].min() > 0.98
     assert (scores["random"] - scores["unseen speaker"]).min() > 0.4
+    assert abs(scores.loc["eGeMAPS + SVM", "unseen speaker"] - 1 / 7) < 0.02
 
 
 @reading(
     NOTEBOOK,
-    "Two simple SVMs are ahead of both LSTMs of notebook 4, on both corpora.",
+    "On both corpora, two simple SVMs have a higher UAR than both LSTMs of notebook 4. Paired, "
+    "this is clear on RAVDESS. On EmoDB, the interval of SVM minus sequence LSTM just contains 0.",
+    "there it has 74 (OAF) and 66 (YAF)",
     "`build_crnn` is the best row that is not transductive",
 )
 def test_the_table_of_real_speech(lesson):
@@ -82,6 +97,12 @@ def test_the_table_of_real_speech(lesson):
     lstms, svms = uar.loc[["reference LSTM", "sequence LSTM"]], uar.loc[["SVM", "eGeMAPS + SVM"]]
     assert (svms.min() > lstms.max()).all()
     assert set(uar.drop(index="eGeMAPS + SVM, transductive").idxmax()) == {"build_crnn"}
+    for corpus, clear in (("ravdess", True), ("emodb", False)):
+        each = speakers_of(lesson, corpus)
+        assert (speaker_interval(each["SVM"] - each["sequence LSTM"])[0] > 0) == clear
+    fits = pd.read_csv(BENCHMARKS / "generalize.csv", dtype={"fold": str})
+    fits = fits.query("corpora == 'tess' and recipe == 'final' and protocol == 'unseen speaker'")
+    assert (100 * fits.groupby("fold")["uar"].mean()).round().to_dict() == {"OAF": 74, "YAF": 66}
 
 
 @reading(
@@ -103,7 +124,8 @@ def test_the_probes(lesson):
 @reading(
     NOTEBOOK,
     "its UAR is 5 points higher on RAVDESS (95% interval over speakers: 2 to 7) and 14 points "
-    "higher on EmoDB (8 to 19). With more clips, the gap closes.",
+    "higher on EmoDB (8 to 19). With as many clips as four people have, it is still 5 points on "
+    "RAVDESS (3 to 7).",
     "Its record (one seed) shows no clear gap: 1 point on RAVDESS (-5 to 8) and 5 points on EmoDB "
     "(-3 to 13).",
     "the UAR of the network rises from 34 to 54.",
@@ -120,8 +142,10 @@ def test_the_learning_curves():
         limits = speaker_interval(two)
         np.testing.assert_allclose([two.mean(), *limits], [mean, low, high], atol=0.51)
     means = gap.groupby(keys).mean()
-    assert means["emodb", "SVM", 6] < means["emodb", "SVM", 2] / 5
-    assert means["ravdess", "SVM", 8] < means["ravdess", "SVM", 2] / 2
+    four = gap["ravdess", "SVM", 4]
+    limits = np.round([four.mean(), *speaker_interval(four)])
+    assert limits.tolist() == [5, 3, 7]
+    assert (means.groupby(["corpus", "model"]).tail(1) == 0).all()
     assert record.query("model == 'build_crnn'")["seed"].nunique() == 1
     network = 100 * uar["speakers"]["ravdess", "build_crnn"].groupby("n_speakers").mean()
     assert network[[2, 10]].round().tolist() == [34, 54]
@@ -173,12 +197,12 @@ def test_the_calibration_of_acted6():
 
 @reading(
     NOTEBOOK,
-    "The sequence LSTM and the logistic regression score 7 points higher for women. For the other "
-    "models, the gap is at most one point.",
+    "The sequence LSTM and the logistic regression score 7 and 6 points higher for women. For the "
+    "other models, the gap is at most one point.",
 )
 def test_the_gap_between_women_and_men(lesson):
     gap = lesson.groups.mean().T
     gap = (100 * (gap["women"] - gap["men"])).abs()
     wide = ["sequence LSTM", "logistic regression"]
-    assert (100 * lesson.groups.mean().T.loc[wide].diff(axis=1)["women"]).min() > 5.5
+    assert gap[wide].round().tolist() == [7, 6]
     assert gap.drop(wide).max() < 1.05
