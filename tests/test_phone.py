@@ -3,24 +3,33 @@
 import numpy as np
 import pytest
 
-from ser_utils import EmotionRecognizer, FeatureConfig, load_audio, scan_corpus, set_seed
+from ser_utils import (
+    EmotionRecognizer,
+    FeatureConfig,
+    extract_features,
+    load_audio,
+    scan_corpus,
+    set_seed,
+)
 from ser_utils.deploy.phone import export_phone
 from ser_utils.deploy.recognizer import ACTED6
 from ser_utils.models import build_crnn
 
 
-def interpreter_of(path):
+def phone_of(path):
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path))
-    interpreter.allocate_tensors()
-    return interpreter
+    return Interpreter(str(path)).get_signature_runner()
 
 
-def ask(interpreter, y):
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], y[None])
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+def answers(phone, y):
+    samples = np.zeros(phone.get_input_details()["samples"]["shape"], np.float32)
+    samples[0, : len(y)] = y
+    return phone(samples=samples, n_samples=np.array([len(y)], np.int32))
+
+
+def ask(phone, y):
+    return answers(phone, y)["probabilities"][0]
 
 
 @pytest.fixture(scope="module")
@@ -53,22 +62,21 @@ def waves_of(demo_corpus, n, step, n_samples=64000):
 @pytest.mark.parametrize(("precision", "most"), [("float32", 1e-3), ("float16", 0.02)])
 def test_probabilities_agree_on_200_clips(tiny_recognizer, demo_corpus, tmp_path, precision, most):
     path = export_phone(tiny_recognizer, tmp_path / "a.tflite", precision=precision)
-    interpreter = interpreter_of(path)
-    shape = interpreter.get_input_details()[0]["shape"]
-    assert shape.tolist() == [1, 64000]
+    phone = phone_of(path)
+    assert phone.get_input_details()["samples"]["shape"].tolist() == [1, 64000]
     waves = waves_of(demo_corpus, 200, step=2)
     expected = tiny_recognizer.probabilities(waves)
-    got = np.array([ask(interpreter, y) for y in waves])
+    got = np.array([ask(phone, y) for y in waves])
     assert len(got) == 200
     assert np.abs(got - expected).max() < most
 
 
 def test_the_network_for_new_voices_agrees_as_well(mel_recognizer, demo_corpus, tmp_path):
-    interpreter = interpreter_of(export_phone(mel_recognizer, tmp_path / "a.tflite"))
+    phone = phone_of(export_phone(mel_recognizer, tmp_path / "a.tflite"))
     waves = waves_of(demo_corpus, 28, step=20)
     expected = mel_recognizer.probabilities(waves)
     assert np.ptp(expected, axis=0).max() > 0.01  # its answers do differ
-    assert np.abs([ask(interpreter, y) for y in waves] - expected).max() < 1e-3
+    assert np.abs([ask(phone, y) for y in waves] - expected).max() < 1e-3
 
 
 @pytest.mark.parametrize("settings", [{"kinds": ("chroma",)}, {"trim": 40.0}])
@@ -86,22 +94,34 @@ def test_features_that_a_phone_does_not_have_are_refused(
 def test_a_trained_network_answers_alike_in_every_precision(
     acted6, acted6_files, demo_corpus, precision, most
 ):
-    interpreter = interpreter_of(acted6_files[precision])
+    phone = phone_of(acted6_files[precision])
     waves = waves_of(demo_corpus, 56, step=10, n_samples=48000)
     expected = acted6.probabilities(waves)
-    got = np.array([ask(interpreter, y) for y in waves])
+    got = np.array([ask(phone, y) for y in waves])
     assert len(set(expected.argmax(axis=1))) > 3  # its answers do differ
     assert np.abs(got - expected).max() < most
     assert np.mean(got.argmax(axis=1) == expected.argmax(axis=1)) > 0.9
 
 
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 1.75, 2.999])
+def test_what_is_shorter_than_a_window_is_answered_alike(
+    acted6, acted6_files, demo_corpus, seconds
+):
+    phone = phone_of(acted6_files["float32"])
+    for y in waves_of(demo_corpus, 7, step=80, n_samples=int(seconds * 16000)):
+        answer = answers(phone, y)
+        assert np.abs(answer["probabilities"][0] - acted6.probabilities([y])[0]).max() < 1e-3
+        assert np.abs(answer["embedding"][0] - acted6.embed([y])[0]).max() < 1e-3
+        decibels = answer["decibels"][0, : 1 + len(y) // 256]
+        mel = extract_features(y, config=acted6.config)
+        assert np.abs(np.maximum(decibels, decibels.max() - 80) - mel).max() < 0.01
+
+
 def test_8_bits_answer_alike_for_mfccs(tiny_recognizer, demo_corpus, tmp_path):
-    interpreter = interpreter_of(
-        export_phone(tiny_recognizer, tmp_path / "a.tflite", precision="int8")
-    )
+    phone = phone_of(export_phone(tiny_recognizer, tmp_path / "a.tflite", precision="int8"))
     waves = waves_of(demo_corpus, 28, step=20)
     expected = tiny_recognizer.probabilities(waves)
-    difference = np.abs([ask(interpreter, y) for y in waves] - expected).max()
+    difference = np.abs([ask(phone, y) for y in waves] - expected).max()
     assert difference < 0.2 * np.ptp(expected, axis=0).max()
 
 
@@ -125,10 +145,10 @@ def test_a_frame_that_a_phone_cannot_transform_is_refused(mel_recognizer, monkey
 def test_frames_may_leave_gaps(tiny_recognizer, demo_corpus, monkeypatch, tmp_path):
     monkeypatch.setattr(tiny_recognizer, "config", FeatureConfig(hop_length=768))
     monkeypatch.setattr(tiny_recognizer, "_compiled", {})
-    interpreter = interpreter_of(export_phone(tiny_recognizer, tmp_path / "a.tflite"))
+    phone = phone_of(export_phone(tiny_recognizer, tmp_path / "a.tflite"))
     waves = waves_of(demo_corpus, 7, step=80)
     expected = tiny_recognizer.probabilities(waves)
-    assert np.abs([ask(interpreter, y) for y in waves] - expected).max() < 1e-3
+    assert np.abs([ask(phone, y) for y in waves] - expected).max() < 1e-3
 
 
 def test_another_precision_is_refused(tiny_recognizer, tmp_path):

@@ -13,6 +13,7 @@ from ..features import PITCH_RANGE
 QUIET = 1e-3  # root mean square (full scale is 1, so -60 dB) below which nobody speaks
 HEARD = 1.75  # s of a stream that the model is asked about
 LEAD = 0.4  # of probability; see `Steady`
+TOP = 1000  # Hz, up to which the spectrum is looked at for a pitch
 GRID = 5  # pitches a semitone that are tried
 VOICED = 0.6  # of a frame's power that must repeat with the pitch
 LOUDER = 4  # times the power of the quietest tenth of the frames, so 6 dB: not the room itself
@@ -22,9 +23,9 @@ GLIDING = 0.05  # share of the frames that glide, at least
 
 @lru_cache
 def _pitch_tables(sr):
-    """Hann window, bins of 65 to 1000 Hz, and how a period of each pitch fits each bin."""
+    """Hann window, bins of 65 Hz to `TOP`, and how a period of each pitch fits each bin."""
     n = int(0.064 * sr)
-    bins = np.arange(np.ceil(PITCH_RANGE[0] * n / sr), 1000 * n // sr + 1).astype(int)
+    bins = np.arange(np.ceil(PITCH_RANGE[0] * n / sr), TOP * n // sr + 1).astype(int)
     semitones = np.arange(0, 12 * np.log2(PITCH_RANGE[1] / PITCH_RANGE[0]), 1 / GRID)
     pitches = PITCH_RANGE[0] * 2 ** (semitones / 12)
     return np.hanning(n + 1)[:-1], bins, np.cos(2 * np.pi * sr / n * bins[:, None] / pitches)

@@ -17,32 +17,32 @@ from ..models import import_keras, quiet
 
 
 def _front_end(config):
-    """Make the layer that turns samples into MFCCs or log-mels, of operations that a phone has.
+    """Make the function from samples to MFCCs or log-mels, of operations that a phone has.
 
     A converter to 8 bits rounds constant weights only, and with them what they are multiplied by.
     A power spectrum does not survive that, so the matrices here are multiplied by a 1 that the
     converter cannot foresee, and stay as they are.
     """
-    keras, ops = import_keras(), import_keras().ops
+    import tensorflow as tf
+
     window, filters = window_and_filters(config.sr, config.n_fft, config.n_mels)
     filters = filters.toarray().T
     cosines = scipy.fft.dct(np.eye(config.n_mels, dtype=np.float32), norm="ortho")
 
-    class FrontEnd(keras.layers.Layer):
-        def call(self, y):
-            one = ops.sign(ops.abs(y[0, 0]) + 1)
-            padded = ops.pad(y, [[0, 0], [config.n_fft // 2] * 2])
-            frames = ops.extract_sequences(padded, config.n_fft, config.hop_length)
-            real, imaginary = ops.rfft(frames * window)
-            power = ops.matmul(real**2 + imaginary**2, one * filters)
-            decibels = ops.log(ops.maximum(power, 1e-10)) * (10 / np.log(10))
-            loudest = ops.max(decibels, axis=(1, 2), keepdims=True)
-            decibels = ops.maximum(decibels, loudest - 80)
-            if config.kinds == ("mel",):
-                return decibels
-            return ops.matmul(decibels, one * cosines[:, : config.n_mfcc])
+    def front_end(samples, n_samples):
+        one = tf.sign(tf.abs(samples[0, 0]) + 1)
+        padded = tf.pad(samples, [[0, 0], [config.n_fft // 2] * 2])
+        frames = tf.signal.frame(padded, config.n_fft, config.hop_length)
+        power = tf.abs(tf.signal.rfft(frames * window)) ** 2
+        decibels = tf.math.log(tf.maximum(power @ (one * filters), 1e-10)) * (10 / np.log(10))
+        heard = (tf.range(frames.shape[1]) <= n_samples // config.hop_length)[:, None]
+        loudest = tf.reduce_max(tf.where(heard, decibels, -100.0))
+        features = tf.maximum(decibels, loudest - 80)
+        if config.kinds == ("mfcc",):
+            features = features @ (one * cosines[:, : config.n_mfcc])
+        return tf.where(heard, features, 0), decibels
 
-    return FrontEnd()
+    return front_end
 
 
 def export_phone(recognizer, path, *, precision="float32"):
@@ -60,8 +60,17 @@ def export_phone(recognizer, path, *, precision="float32"):
     Returns
     -------
     Path
-        The file. Its input is ``(1, duration * sr)`` float32 samples, always a full window;
-        its output ``(1, n_emotions)``, in the order of ``emotions``.
+        The file. Into its signature "serve" go
+
+        - ``samples``, ``(1, duration * sr)`` of float32, full scale +-1, filled up with zeros,
+        - ``n_samples``, ``(1,)`` of int32: how many of them are sound.
+
+        Out of it come
+
+        - ``probabilities``, ``(1, n_emotions)``, in the order of ``emotions``,
+        - ``embedding``, ``(1, n_numbers)``, as from `EmotionRecognizer.embed`,
+        - ``decibels``, ``(1, n_frames, n_mels)``, log-mel spectra to draw: the first
+          ``1 + n_samples // hop_length`` frames are those of the sound.
 
     Raises
     ------
@@ -81,17 +90,24 @@ def export_phone(recognizer, path, *, precision="float32"):
         raise ValueError(f'{settings}; use kinds=("mfcc",) or ("mel",), and trim=None.')
     if config.n_fft & (config.n_fft - 1):
         raise ValueError(f"n_fft={config.n_fft} does not work on a phone; use a power of 2.")
-    keras = import_keras()
     import tensorflow as tf
 
-    shape = (1, int(config.duration * config.sr))
-    samples = keras.Input(batch_shape=shape)
-    outputs = recognizer.model(_front_end(config)(samples))
+    keras, front_end = import_keras(), _front_end(config)
+    layers = recognizer.model.layers
+    model = keras.Model(recognizer.model.inputs, [layers[-1].output, layers[-1].input])
+
+    def answer(samples, n_samples):
+        features, decibels = front_end(samples, n_samples)
+        probabilities, embedding = model(features, training=False)
+        return {"probabilities": probabilities, "embedding": embedding, "decibels": decibels}
+
+    samples = tf.TensorSpec((1, int(config.duration * config.sr)), tf.float32, "samples")
+    n_samples = tf.TensorSpec((1,), tf.int32, "n_samples")
     with tempfile.TemporaryDirectory() as folder, quiet():
-        signature = [tf.TensorSpec(shape, tf.float32)]
-        keras.Model(samples, outputs).export(
-            folder, format="tf_saved_model", input_signature=signature, verbose=False
-        )
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        archive.add_endpoint("serve", answer, input_signature=[samples, n_samples])
+        archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

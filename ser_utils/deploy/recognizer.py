@@ -319,7 +319,7 @@ class EmotionRecognizer:
         counts = {name: list(heard.values()).count(name) for name in self.emotions}
         weights = {"kernel": kernel.round(6).tolist(), "bias": bias.round(6).tolist()}
         voice = {"clips": counts, **weights}
-        return self._with_voice(voice | {"format": FORMAT, "model": self._digest()})
+        return self._with_voice(voice | {"format": FORMAT, "model": self.digest()})
 
     def _with_voice(self, voice):
         """Return a recogniser that shares all with this one but the last layer."""
@@ -329,7 +329,7 @@ class EmotionRecognizer:
         other.bias = np.array(voice["bias"], "f4").reshape(self.bias.shape)
         return other
 
-    def _digest(self):
+    def digest(self):
         """Tell one trained model from another: a voice fits to one."""
         layer = b"".join(part.tobytes() for part in self.model.layers[-1].get_weights())
         return hashlib.sha256(layer).hexdigest()[:16]
@@ -369,7 +369,7 @@ class EmotionRecognizer:
         """
         try:
             voice = json.loads(Path(file).read_text(encoding="utf-8"))
-            fits = (voice["format"], voice["model"]) == (FORMAT, self._digest())
+            fits = (voice["format"], voice["model"]) == (FORMAT, self.digest())
             other = self._with_voice(voice) if fits else None
         except FileNotFoundError:
             raise BundleError(f"{file} is not there; enrol the voice and save it.") from None

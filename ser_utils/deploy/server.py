@@ -10,10 +10,10 @@
   voice (``curl -F angry=@a.wav -F neutral=@b.wav``): ``voice``, a token, and ``clips``, the number
   of each emotion. With ``voice=TOKEN``, predict and stream answer for this voice;
   ``DELETE /api/enrol?voice=TOKEN`` forgets it.
-- ``GET /api``: emotions, threshold, limits, what the model was trained with.
+- ``GET /api``: emotions, threshold, limits, what the model was trained with, its card as HTML.
 - ``WS /api/stream?sr=48000``, binary messages of 16-bit samples (mono, little-endian): four times
   a second the ``probabilities`` of the past 1.75 s; ``emotion``, "not sure" while nobody speaks and
-  held as `Steady` says, so it may not be the most probable one; and a picture of three seconds.
+  held as `Steady` says, so it may not be the most probable one; and a picture of these 1.75 s.
 
 A refusal is ``{"error": "one sentence"}`` with status 400, 403, 404, 405, 413, 415 or 503
 (busy).
@@ -73,10 +73,7 @@ HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
-CARD = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Model card</title><link rel="stylesheet" href="page.css"><main class="card">{}</main></html>
-"""
+PAGE = Path(__file__).parent / "page"
 LOOPBACK = r"(127\.0\.0\.1|localhost|\[?::1\]?)"
 BUSY = "The server is busy; try again in a moment."
 
@@ -134,14 +131,6 @@ class _Page(_Handler, web.StaticFileHandler):
     """The files of the page."""
 
 
-class _Card(_Handler):
-    """The model card, a page of its own."""
-
-    def get(self):
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish(CARD.format(mistune.html(self.settings["recognizer"].card)))
-
-
 class _Missing(_Handler):
     """Any other address."""
 
@@ -156,14 +145,19 @@ class _About(_Handler):
         self.finish(self.settings["about"])
 
 
+def example(emotion):
+    """Content of a WAV file: a clip of the demo corpus to try."""
+    content = io.BytesIO()
+    sf.write(content, synthesize("moon", emotion, "SA"), SAMPLE_RATE, format="WAV")
+    return content.getvalue()
+
+
 class _Example(_Handler):
     """Clips of the demo corpus to try."""
 
     def get(self, emotion):
-        content = io.BytesIO()
-        sf.write(content, synthesize("moon", emotion, "SA"), SAMPLE_RATE, format="WAV")
         self.set_header("Content-Type", "audio/wav")
-        self.finish(content.getvalue())
+        self.finish(example(emotion))
 
 
 def _encoded(values):
@@ -367,12 +361,27 @@ class _Stream(_Handler, websocket.WebSocketHandler):
 def _decision(recognizer, steady, sound, sr):
     """Ask about the sound of one window: its end, if somebody speaks in it."""
     y = soxr.resample(sound, sr, recognizer.config.sr)
-    row = recognizer.probabilities([y[-int(HEARD * recognizer.config.sr) :]])[0]
+    heard = y[-int(HEARD * recognizer.config.sr) :]
+    row = recognizer.probabilities([heard])[0]
     shown = steady.show(row) if is_speech(y, recognizer.config.sr) else steady.forget()
     emotion = NOT_SURE if shown is None else recognizer.emotions[shown]
     probabilities = dict(zip(recognizer.emotions, row.tolist(), strict=True))
-    picture = _picture(y, recognizer.config)
+    picture = _picture(heard, recognizer.config)
     return {"emotion": emotion, "probabilities": probabilities, "picture": picture}
+
+
+def describe(recognizer):
+    """What the page has to know of a recogniser, as JSON takes it."""
+    return {
+        "emotions": recognizer.emotions,
+        "threshold": recognizer.threshold,
+        "about": recognizer.about,
+        "limits": LIMITS | {"window": WINDOW, "shortest": SHORTEST},
+        "examples": [name for name in recognizer.emotions if name in EMOTIONS],
+        "enrol": {"clips": LIMITS["clips"], "seconds": LIMITS["clip"], "bytes": LIMITS["form"]},
+        "synthetic": recognizer.about["corpora"] == ["demo"],
+        "card": recognizer.card and mistune.html(recognizer.card),
+    }
 
 
 def build_app(recognizer, *, hosts=LOOPBACK):
@@ -396,17 +405,8 @@ def build_app(recognizer, *, hosts=LOOPBACK):
     """
     recognizer.probabilities([np.ones(8000)])  # compiles it, so that nobody has to wait
     recognizer.probabilities([np.ones(8000)] * 2)
-    examples = [name for name in recognizer.emotions if name in EMOTIONS]
-    about = {
-        "emotions": recognizer.emotions,
-        "threshold": recognizer.threshold,
-        "about": recognizer.about,
-        "limits": LIMITS | {"window": WINDOW, "shortest": SHORTEST},
-        "examples": examples,
-        "enrol": {"clips": LIMITS["clips"], "seconds": LIMITS["clip"], "bytes": LIMITS["form"]},
-        "synthetic": recognizer.about["corpora"] == ["demo"],
-        "card": recognizer.card is not None,
-    }
+    about = describe(recognizer)
+    examples = "|".join(about["examples"])
     app = web.Application(
         default_handler_class=_Missing,
         log_function=lambda handler: None,  # who asked what is nobody's business
@@ -421,15 +421,14 @@ def build_app(recognizer, *, hosts=LOOPBACK):
         uploads=ThreadPoolExecutor(1),
         listening=ThreadPoolExecutor(1),
     )
-    page = {"path": Path(__file__).parent / "page", "default_filename": "index.html"}
+    page = {"path": PAGE, "default_filename": "index.html"}
     routes = [
         (r"/api", _About),
-        *([(r"/card", _Card)] if recognizer.card else []),
         (r"/api/predict", _Predict),
         (r"/api/enrol", _Enrol),
         (r"/api/stream", _Stream),
-        (rf"/examples/({'|'.join(examples)})\.wav", _Example),
-        (r"/((?:[a-z]+\.(?:js|css|svg))?)", _Page, page),
+        (rf"/examples/({examples})\.wav", _Example),
+        (r"/((?:[a-z0-9-]+\.(?:js|css|svg|png|webmanifest))?)", _Page, page),
     ]
     app.add_handlers(hosts, routes)
     return app

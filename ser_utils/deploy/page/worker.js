@@ -1,0 +1,110 @@
+// The engine's own thread, so that the page never waits: LiteRT.js and the recogniser. A classic
+// worker, because LiteRT.js loads its WebAssembly with importScripts, which a module worker lacks.
+"use strict";
+
+let recognizer, Steady;
+let stream;  // {rate, steady, sound, fresh (samples since the last decision), busy}
+
+// Counts what comes in, so that the page can show it. LiteRT.js fetches by itself and tells nothing.
+function countBytes(total, tell) {
+  const plain = self.fetch;
+  let received = 0;
+  self.fetch = async (...request) => {
+    const response = await plain(...request);
+    if (!response.body) return response;
+    const count = new TransformStream({
+      transform(chunk, out) {
+        received += chunk.byteLength;
+        tell(Math.min(1, received / total));
+        out.enqueue(chunk);
+      },
+    });
+    const { headers, status } = response;
+    return new Response(response.body.pipeThrough(count), { headers, status });
+  };
+}
+
+async function load() {
+  const settings = await (await fetch("app.json")).json();
+  countBytes(settings.bytes, (share) => postMessage({ share }));
+  const unpacked = fetch("model.tflite.zlib").then(({ body }) => (
+    new Response(body.pipeThrough(new DecompressionStream("deflate"))).arrayBuffer()));
+  const [litert, code] = await Promise.all([import("./litert/core.js"), import("./recognizer.js")]);
+  // LiteRT.js would look for its files beside this one, tell everything as errors, and ask for a GPU,
+  // which a model as small as ours does not need.
+  const tell = (line) => (/^(INFO|WARNING)/.test(line) ? console.debug(line) : console.error(line));
+  self.Module = { locateFile: (name) => `litert/${name}`, printErr: tell };
+  Object.defineProperty(navigator, "gpu", { value: undefined });
+  await litert.loadLiteRt("litert");
+  const model = await litert.loadAndCompile(new Uint8Array(await unpacked), { accelerator: "wasm" });
+  Steady = code.Steady;
+  recognizer = new code.Recognizer(settings, (samples, n) => run(litert.Tensor, model, samples, n));
+  await run(litert.Tensor, model, new Float32Array(settings.duration * settings.sr), 8000);  // warms up
+  return { about: settings.about, files: performance.getEntriesByType("resource").map(({ name }) => name) };
+}
+
+async function run(Tensor, model, samples, n) {
+  const inputs = {
+    samples: new Tensor(samples, [1, samples.length]),
+    n_samples: new Tensor(Int32Array.of(n), [1]),
+  };
+  const outputs = await model.run(inputs);
+  const answer = {};
+  for (const [name, tensor] of Object.entries(outputs)) answer[name] = tensor.toTypedArray().slice();
+  for (const tensor of [...Object.values(inputs), ...Object.values(outputs)]) tensor.delete();  // nobody else does
+  return answer;
+}
+
+// Mixes the channels of a file to mono, then asks about it.
+function predict({ channels, rate }) {
+  const mean = channels[0].map((_, i) => channels.reduce((total, channel) => total + channel[i], 0) / channels.length);
+  return recognizer.predict(recognizer.resample(mean, rate));
+}
+
+async function embed({ chunks, rate }) {
+  return recognizer.embed(recognizer.resample(floats(chunks), rate));
+}
+
+function floats(chunks) {
+  const y = new Float32Array(chunks.reduce((total, chunk) => total + chunk.length, 0));
+  let filled = 0;
+  for (const chunk of chunks) {
+    chunk.forEach((sample, i) => { y[filled + i] = sample / 32768; });
+    filled += chunk.length;
+  }
+  return y;
+}
+
+function know(clips) {
+  recognizer.know(clips);
+}
+
+function listen({ rate }) {
+  const { threshold, lead } = recognizer.settings;
+  stream = { rate, steady: new Steady(threshold, lead), sound: new Float32Array(0), fresh: 0 };
+}
+
+// Decides every quarter of a second; what comes while it is busy is decided together.
+async function hear(chunk) {
+  const mine = stream, { every, shortest, window } = recognizer.settings;
+  const sound = floats([chunk]), old = mine.sound.subarray(-Math.round(window * mine.rate) + sound.length);
+  mine.sound = new Float32Array(old.length + sound.length);
+  mine.sound.set(old);
+  mine.sound.set(sound, old.length);
+  mine.fresh += sound.length;
+  if (mine.busy || mine.fresh < every * mine.rate || mine.sound.length < shortest * mine.rate) return;
+  mine.fresh = 0;
+  mine.busy = true;
+  const answer = await recognizer.decide(recognizer.resample(mine.sound, mine.rate), mine.steady);
+  mine.busy = false;
+  if (mine === stream) postMessage({ answer });
+}
+
+const jobs = { load, predict, embed, know, listen, hear };
+onmessage = async ({ data: { id, job, argument } }) => {
+  try {
+    postMessage({ id, value: await jobs[job](argument) });
+  } catch ({ message }) {
+    postMessage({ id, error: message });
+  }
+};
