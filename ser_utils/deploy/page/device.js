@@ -1,7 +1,15 @@
 // The engine inside the page: a worker asks the model. No sound leaves the device.
 import { GONE } from "./text.js";
 
-const RATE = 48000;  // Hz, that files are decoded at; the worker resamples better than browsers do
+// Hz, that a file is decoded at: its own rate, because the worker resamples better than browsers do.
+// They do not tell that rate, but the first bytes of a WAV or FLAC file do. MP3 and OGG files have
+// 44.1 or 48 kHz as a rule, and at 48 kHz nothing is lost of what the model listens to.
+function rateOf(content) {
+  const bytes = new DataView(content), is = (name) => [...name].every((letter, i) => bytes.getUint8(i) === letter.charCodeAt(0));
+  const rate = content.byteLength < 44 ? 0
+    : is("RIFF") ? bytes.getUint32(24, true) : is("fLaC") ? bytes.getUint32(18) >>> 12 : 0;
+  return rate >= 8000 && rate <= 96000 ? rate : 48000;
+}
 
 export async function openEngine(tell) {
   const worker = new Worker("worker.js"), waiting = {};
@@ -37,10 +45,10 @@ class Engine {
   }
 
   async predict(file) {
-    const content = await file.arrayBuffer(), { seconds } = this.about.limits;
+    const content = await file.arrayBuffer(), rate = rateOf(content), { seconds } = this.about.limits;
     let sound;
     try {
-      sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(content);
+      sound = await new OfflineAudioContext(1, 1, rate).decodeAudioData(content);
     } catch {
       throw new Error("This is not readable audio; choose a WAV, FLAC, OGG or MP3 file.");
     }
@@ -48,7 +56,7 @@ class Engine {
       throw new Error(`The sound lasts ${sound.duration.toFixed(0)} s, at most ${seconds} s are taken; cut it.`);
     }
     const channels = Array.from({ length: sound.numberOfChannels }, (_, i) => sound.getChannelData(i).slice());
-    return this.ask("predict", { channels, rate: RATE }, channels.map(({ buffer }) => buffer));
+    return this.ask("predict", { channels, rate }, channels.map(({ buffer }) => buffer));
   }
 
   listen(rate, hear) {

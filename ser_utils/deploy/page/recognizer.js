@@ -8,7 +8,8 @@ const argmax = (numbers) => numbers.indexOf(Math.max(...numbers));
 
 // ---- resampling
 
-const CROSSINGS = 32, BETA = 12, ROLLOFF = 0.94;  // of the filter: its length, steepness and cutoff
+// Of the filter: its length, its window and its cutoff, such that it lets pass what soxr's does.
+const CROSSINGS = 74, BETA = 10, ROLLOFF = 0.957;
 
 function bessel(x) {  // I0, for Kaiser's window
   let term = 1, total = 1;
