@@ -1,8 +1,12 @@
 """The page in a real browser: Chromium, headless, with a microphone that plays a file."""
 
 import hashlib
+import itertools
+import json
 import os
+import re
 import shutil
+import subprocess
 import threading
 import time
 from functools import partial
@@ -14,6 +18,7 @@ import numpy as np
 from ser_utils.deploy import server
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
 --disable-background-networking --disable-component-update --disable-dev-shm-usage
 --autoplay-policy=no-user-gesture-required --use-fake-ui-for-media-stream
@@ -195,3 +200,56 @@ class Browser:
         log = self.driver.get_log("browser")
         errors = [line for line in log if line["level"] == "SEVERE"]
         return [line["message"] for line in errors if line["source"] != "network"]
+
+
+class Firefox:
+    """A page, open in headless Firefox, by its own protocol (WebDriver BiDi): no driver is needed.
+
+    Where the machine has no sound device, Firefox's audio stands still, so it has no microphone.
+    """
+
+    def __init__(self, url, profile):
+        import websocket
+
+        command = [FIREFOX, "--headless", "--profile", profile, "--remote-debugging-port=0"]
+        self.log = open(profile / "log.txt", "w+")  # noqa: SIM115 - open as long as the process
+        self.process = subprocess.Popen([str(part) for part in command], stderr=self.log)
+        end = time.monotonic() + 60
+        while not (found := re.search(r"ws://\S+", (profile / "log.txt").read_text())):
+            assert time.monotonic() < end, "Firefox does not start"
+            time.sleep(0.1)
+        self.numbers = itertools.count()
+        address = f"{found[0]}/session"
+        self.socket = websocket.create_connection(address, suppress_origin=True, timeout=60)
+        self.ask("session.new", capabilities={})
+        self.page = self.ask("browsingContext.getTree")["contexts"][0]["context"]
+        self.open(url)
+
+    def ask(self, method, **params):
+        number = next(self.numbers)
+        self.socket.send(json.dumps({"id": number, "method": method, "params": params}))
+        while (answer := json.loads(self.socket.recv())).get("id") != number:
+            pass  # an event
+        return answer["result"]
+
+    def open(self, url):
+        self.ask("browsingContext.navigate", context=self.page, url=url, wait="complete")
+
+    def wait_for(self, script):
+        """Run a script with ``await`` in it; return what it returns."""
+        expression = f"(async () => {{ {script} }})().then(JSON.stringify)"
+        where = {"target": {"context": self.page}, "awaitPromise": True}
+        answer = self.ask("script.evaluate", expression=expression, **where)
+        return json.loads(answer["result"].get("value", "null"))
+
+    def text(self, name):
+        return self.wait_for(f"return document.getElementById('{name}').textContent")
+
+    def is_ready(self):
+        return self.wait_for("return document.documentElement.dataset.ready ?? null")
+
+    def quit(self):
+        self.socket.close()
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()

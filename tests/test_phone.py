@@ -71,6 +71,18 @@ def test_probabilities_agree_on_200_clips(tiny_recognizer, demo_corpus, tmp_path
     assert np.abs(got - expected).max() < most
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_digital_silence_is_heard_as_such(mel_recognizer, tmp_path, precision):
+    """With 16 bits, 1e-10 is 0, and its logarithm would spoil the answer."""
+    phone = phone_of(export_phone(mel_recognizer, tmp_path / "a.tflite", precision=precision))
+    rng = np.random.default_rng(0)
+    y = np.r_[np.zeros(32000), 0.01 * rng.normal(size=32000)].astype(np.float32)
+    answer = answers(phone, y)
+    assert answer["decibels"].min() == pytest.approx(-100, abs=1e-3)
+    expected = mel_recognizer.probabilities([y])
+    assert np.abs(answer["probabilities"] - expected).max() < 0.02
+
+
 def test_the_network_for_new_voices_agrees_as_well(mel_recognizer, demo_corpus, tmp_path):
     phone = phone_of(export_phone(mel_recognizer, tmp_path / "a.tflite"))
     waves = waves_of(demo_corpus, 28, step=20)

@@ -150,8 +150,9 @@ def test_every_public_name_is_explained(name):
     assert len((getattr(ser_utils, name).__doc__ or "").split()) > 5
 
 
-def test_the_picture_of_the_page_is_not_older_than_the_page():
-    with Image.open(ROOT / "docs" / "page.png") as picture:
+@pytest.mark.parametrize("name", ["page.png", "app.png"])
+def test_a_picture_of_the_page_is_not_older_than_the_page(name):
+    with Image.open(ROOT / "docs" / name) as picture:
         assert picture.text.get("page") == page_digest(), "the page has changed: make pictures"
 
 

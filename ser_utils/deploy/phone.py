@@ -34,7 +34,8 @@ def _front_end(config):
         padded = tf.pad(samples, [[0, 0], [config.n_fft // 2] * 2])
         frames = tf.signal.frame(padded, config.n_fft, config.hop_length)
         power = tf.abs(tf.signal.rfft(frames * window)) ** 2
-        decibels = tf.math.log(tf.maximum(power @ (one * filters), 1e-10)) * (10 / np.log(10))
+        decibels = tf.math.log(power @ (one * filters)) * (10 / np.log(10))
+        decibels = tf.maximum(decibels, -100)  # not the power: 16 bits would make 0 of 1e-10
         heard = (tf.range(frames.shape[1]) <= n_samples // config.hop_length)[:, None]
         loudest = tf.reduce_max(tf.where(heard, decibels, -100.0))
         features = tf.maximum(decibels, loudest - 80)

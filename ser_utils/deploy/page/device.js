@@ -13,23 +13,40 @@ function rateOf(content) {
 
 export async function openEngine(tell) {
   const worker = new Worker("worker.js"), waiting = {};
-  let jobs = 0;
+  let jobs = 0, received = 0, bytes = Infinity;
   const engine = new Engine((job, argument, move = []) => new Promise((resolve, reject) => {
     waiting[++jobs] = { resolve, reject };
     worker.postMessage({ id: jobs, job, argument }, move);
   }));
-  worker.onmessage = ({ data: { id, value, error, share, answer } }) => {
-    if (share !== undefined) return tell(share);
+  const count = (more) => tell(Math.min(1, (received += more) / bytes));
+  worker.onmessage = ({ data: { id, value, error, received: more, answer } }) => {
+    if (more) return count(more);
     if (answer) return engine.hear?.(answer);
     if (error) waiting[id].reject(new Error(error)); else waiting[id].resolve(value);
     delete waiting[id];
   };
   worker.onerror = () => Object.values(waiting).forEach(({ reject }) => reject(new Error(GONE)));
-  const { about, files } = await engine.ask("load").catch(() => { throw new Error(GONE); });
-  engine.about = about;
+  try {
+    const model = fetch("model.tflite.zlib").then((response) => unpack(response, count));
+    const settings = await (await fetch("app.json")).json();
+    ({ about: engine.about, bytes } = settings);
+    const file = await model, files = await engine.ask("load", { settings, file }, [file]);
+    engine.kept = keepForOffline(files, engine).catch(() => false);
+  } catch {
+    throw new Error(GONE);
+  }
   await engine.remember();
-  engine.kept = keepForOffline(files, engine).catch(() => false);
   return engine;
+}
+
+async function unpack({ body }, count) {
+  const counting = new TransformStream({
+    transform(chunk, out) {
+      count(chunk.byteLength);
+      out.enqueue(chunk);
+    },
+  });
+  return new Response(body.pipeThrough(counting).pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
 }
 
 class Engine {

@@ -5,42 +5,38 @@
 let recognizer, Steady;
 let stream;  // {rate, steady, sound, fresh (samples since the last decision), busy}
 
-// Counts what comes in, so that the page can show it. LiteRT.js fetches by itself and tells nothing.
-function countBytes(total, tell) {
-  const plain = self.fetch;
-  let received = 0;
-  self.fetch = async (...request) => {
-    const response = await plain(...request);
-    if (!response.body) return response;
-    const count = new TransformStream({
-      transform(chunk, out) {
-        received += chunk.byteLength;
-        tell(Math.min(1, received / total));
-        out.enqueue(chunk);
-      },
-    });
-    const { headers, status } = response;
-    return new Response(response.body.pipeThrough(count), { headers, status });
-  };
-}
+// Tells the page how many bytes of the WebAssembly came in. LiteRT.js fetches it and tells nothing.
+const plain = self.fetch;
+self.fetch = async (...request) => {
+  const response = await plain(...request), { headers, status } = response;
+  if (!response.body) return response;
+  const count = new TransformStream({
+    transform(chunk, out) {
+      postMessage({ received: chunk.byteLength });
+      out.enqueue(chunk);
+    },
+  });
+  return new Response(response.body.pipeThrough(count), { headers, status });
+};
 
-async function load() {
-  const settings = await (await fetch("app.json")).json();
-  countBytes(settings.bytes, (share) => postMessage({ share }));
-  const unpacked = fetch("model.tflite.zlib").then(({ body }) => (
-    new Response(body.pipeThrough(new DecompressionStream("deflate"))).arrayBuffer()));
-  const [litert, code] = await Promise.all([import("./litert/core.js"), import("./recognizer.js")]);
-  // LiteRT.js would look for its files beside this one, tell everything as errors, and ask for a GPU,
-  // which a model as small as ours does not need.
+// LiteRT.js and our code, while the page fetches settings and model.
+const libraries = Promise.all([import("./litert/core.js"), import("./recognizer.js")]).then(async ([litert, code]) => {
+  // It would look for its files beside this one, tell everything as errors, and ask for a GPU, which
+  // a model as small as ours does not need.
   const tell = (line) => (/^(INFO|WARNING)/.test(line) ? console.debug(line) : console.error(line));
   self.Module = { locateFile: (name) => `litert/${name}`, printErr: tell };
   Object.defineProperty(navigator, "gpu", { value: undefined });
   await litert.loadLiteRt("litert");
-  const model = await litert.loadAndCompile(new Uint8Array(await unpacked), { accelerator: "wasm" });
+  return [litert, code];
+});
+
+async function load({ settings, file }) {
+  const [litert, code] = await libraries;
+  const model = await litert.loadAndCompile(new Uint8Array(file), { accelerator: "wasm" });
   Steady = code.Steady;
   recognizer = new code.Recognizer(settings, (samples, n) => run(litert.Tensor, model, samples, n));
   await run(litert.Tensor, model, new Float32Array(settings.duration * settings.sr), 8000);  // warms up
-  return { about: settings.about, files: performance.getEntriesByType("resource").map(({ name }) => name) };
+  return performance.getEntriesByType("resource").map(({ name }) => name);
 }
 
 async function run(Tensor, model, samples, n) {

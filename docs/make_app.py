@@ -1,9 +1,9 @@
-"""The page as static files that ask the model themselves: an app, and no sound leaves the device.
+"""Write the page as static files that ask the model themselves: an app, and no server.
 
-    make app                                  # or: python -m ser_utils.deploy.app
+    make app                                  # or: python docs/make_app.py
     python -m http.server --directory output/app
 
-Notebook: 10_deploy.
+Apart from the package, since nothing in it needs this. Notebook: 10_deploy.
 """
 
 import argparse
@@ -20,14 +20,21 @@ from pathlib import Path
 
 import numpy as np
 
-from ..features import PITCH_RANGE
-from . import live
-from .phone import export_phone
-from .recognizer import ACTED6, STEP, EmotionRecognizer
-from .server import EVERY, PAGE, describe, example
+from ser_utils import EmotionRecognizer
+from ser_utils.deploy import live
+from ser_utils.deploy.phone import export_phone
+from ser_utils.deploy.recognizer import ACTED6, STEP
+from ser_utils.deploy.server import EVERY, PAGE, describe, example
+from ser_utils.features import PITCH_RANGE
 
 LITERT = Path(__file__).parent / "litert"  # the version of LiteRT.js, and the digest of its package
 RUNTIMES = "litert_wasm_internal", "litert_wasm_compat_internal"  # for new and for old browsers
+# What the page will ask for, so that a slow network fetches it all at once.
+EARLY = """\
+  <link rel="modulepreload" href="device.js">
+  <link rel="preload" href="app.json" as="fetch" crossorigin>
+  <link rel="preload" href="model.tflite.zlib" as="fetch" crossorigin>
+"""
 
 
 class AppError(RuntimeError):
@@ -127,6 +134,7 @@ def write_app(recognizer, folder):
         new = shutil.copytree(PAGE, Path(place) / folder.name)
         page = (new / "index.html").read_text(encoding="utf-8")
         page = page.replace('data-engine="server"', 'data-engine="device"')
+        page = page.replace("</head>", f"{EARLY}</head>")
         (new / "index.html").write_text(page, encoding="utf-8")
         (new / "server.js").unlink()
         (new / "examples").mkdir()
@@ -158,7 +166,7 @@ def _write_service_worker(folder):
 
 def main(arguments=None):
     """Write the app of a saved recogniser; see ``--help``."""
-    parser = argparse.ArgumentParser(prog="python -m ser_utils.deploy.app")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bundle", default=ACTED6, help="folder; default: acted6")
     parser.add_argument("--folder", default="output/app", help="default: output/app")
     options = parser.parse_args(arguments)
