@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from docs.make_app import write_app
 from ser_utils import EmotionRecognizer, build_app
 from ser_utils.corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, VOICES, synthesize
-from ser_utils.deploy.recognizer import ACTED6
+from ser_utils.deploy.recognizer import ACTED6, NOT_SURE
 from ser_utils.deploy.server import PAGE, Server
 from tests.browser import Browser, StaticHost, page_digest
 
@@ -38,13 +38,15 @@ def draw_icon(pixels):
 
 
 def take(name, host, folder, width, height):
-    """Let the page listen for a minute and keep what it looks like then."""
+    """Let the page listen for a minute and keep what it looks like when it names an emotion."""
     browser = Browser(host.url, f"{folder}/{name}", f"{folder}/heard.wav")
     while not browser.is_ready():
         time.sleep(0.1)
     browser.width(width, height)
     browser.click("microphone")
     time.sleep(MINUTE)
+    while browser.text("emotion") == NOT_SURE:
+        time.sleep(0.1)
     browser.screenshot(HERE / name)
     browser.driver.quit()
     host.stop()
@@ -61,4 +63,4 @@ with tempfile.TemporaryDirectory() as folder:
     clips = [synthesize("moon", emotion, voice) for voice in VOICES for emotion in EMOTIONS]
     sf.write(f"{folder}/heard.wav", np.concatenate(clips), SAMPLE_RATE)
     take("page.png", Server(build_app(recognizer)), folder, 1200, 1520)
-    take("app.png", StaticHost(write_app(recognizer, f"{folder}/app")), folder, 360, 1520)
+    take("app.png", StaticHost(write_app(recognizer, f"{folder}/app")), folder, 360, 800)
