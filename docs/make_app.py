@@ -1,9 +1,9 @@
-"""Write the page as static files that ask the model themselves: an app, and no server.
+"""Write the page as static files that run the model in the browser: an app without a server.
 
     make app                                  # or: python docs/make_app.py
     python -m http.server --directory output/app
 
-Apart from the package, since nothing in it needs this. Notebook: 10_deploy.
+It is not part of the package, because nothing there needs it. Notebook: 10_deploy.
 """
 
 import argparse
@@ -109,7 +109,7 @@ def write_app(recognizer, folder):
     recognizer : EmotionRecognizer
         Its features must be such that `export_phone` can put them into a file.
     folder : str or Path
-        What is there is replaced, once the new app is complete.
+        An app that is there is replaced, once the new one is complete.
 
     Returns
     -------
@@ -119,16 +119,18 @@ def write_app(recognizer, folder):
     Raises
     ------
     AppError
-        If LiteRT.js cannot be fetched.
+        If LiteRT.js cannot be fetched, or something else than an app is in the folder.
     ValueError
         If the recogniser does not fit a phone, as `export_phone` says.
 
     Notes
     -----
     LiteRT.js comes from the npm registry, 19 MB, of which a browser loads half. The model is packed
-    by zlib, which makes it a fifth smaller; few hosts do that. Notebook: 10_deploy.
+    by zlib, which makes it a fifth smaller. Notebook: 10_deploy.
     """
     folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / "sw.js").exists():
+        raise AppError(f"{folder} holds something else than an app; name another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
         new = shutil.copytree(PAGE, Path(place) / folder.name)

@@ -2,8 +2,8 @@
 
 The first is the page while it listens, with a server and on a wide screen; the second is the app on
 a phone. Both have the model that `make serve` opens, and the microphone plays a minute of the demo
-corpus, a voice after the other. What the page's files were then stands in the pictures' metadata,
-so that a test can say when they are older. Needs Chromium and its driver, and npm.
+corpus, a voice after the other. Each picture stores a digest of the page's files, so that a test
+notices when it is out of date. Needs Chromium and its driver, and npm.
 """
 
 import tempfile

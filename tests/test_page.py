@@ -208,7 +208,7 @@ def test_names_are_for_a_taught_voice_until_it_is_forgotten(
     browser.click("microphone")
     wait_until(lambda: browser.text("emotion") == "sad")
     browser.click("forget")
-    assert "Your recordings are deleted" in browser.text("taught")
+    assert "What it learned from your voice is deleted" in browser.text("taught")
     assert browser.row("sad").text.endswith("0 of 3")
     wait_until(lambda: browser.text("emotion") == "happy" and not voices)
 
@@ -288,7 +288,7 @@ def test_forget_me_also_ends_what_is_under_way(page_server, browse, clip, wait_u
     wait_until(lambda: button.get_attribute("aria-disabled") == "false")
     assert not page_server.app.settings["voices"]
     assert browser.row("sad").text.endswith("0 of 3")
-    assert "Your recordings are deleted" in browser.text("taught")
+    assert "What it learned from your voice is deleted" in browser.text("taught")
 
 
 def test_a_voice_lives_in_memory_and_goes_with_the_page(

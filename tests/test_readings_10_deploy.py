@@ -126,7 +126,7 @@ def test_the_record_of_the_gate(live):
 
 @reading(
     NOTEBOOK,
-    "200 clips of RAVDESS at three sample rates, and a minute of each of five voices as a stream",
+    "200 clips of RAVDESS at three sample rates, and a minute of each of five voices as a stream.",
     "No probability of a clip differed by more than 0.002.",
     "In the streams, 99.8% of the names were the same.",
 )
@@ -142,14 +142,14 @@ def test_the_record_of_the_app():
 @reading(
     NOTEBOOK,
     "Noise and silence get no name.",
-    'The melody gets a name in most windows, "angry", and the coughs get one in some.',
+    'The melody is named "angry" in all or nearly all windows, and the coughs get a name in about half',
     "None of the four sounds passes the gate.",
 )
 def test_what_acted6_names_where_nobody_speaks(sounds):
     assert sounds.loc[["noise", "silence"], "named"].tolist() == [0, 0]
-    assert sounds.loc["melody", "named"] > 0.7
+    assert sounds.loc["melody", "named"] >= 0.9
     assert sounds.loc["melody", "usual"] == "angry"
-    assert 0.1 < sounds.loc["coughs", "named"] < 0.9
+    assert 0.3 < sounds.loc["coughs", "named"] < 0.7
     assert sounds["speech"].drop("a clip").tolist() == [0] * 4
 
 

@@ -3,6 +3,9 @@ import { GONE } from "./text.js";
 
 // Hands each tenth of a second to `take`.
 export async function openMicrophone(take) {
+  if (!window.isSecureContext) {
+    throw new Error("A browser gives the microphone only to pages that come by HTTPS or from this device. Open this page by HTTPS.");
+  }
   const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   let stream;
   try {

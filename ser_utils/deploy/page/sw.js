@@ -1,4 +1,4 @@
-// Keeps the page on the device: it opens without a network, and a newer version replaces it as a whole.
+// Keeps the page on the device, so that it opens without a network, and offers a newer version.
 // `make app` puts VERSION, FILES and LITERT before these lines.
 const PAGE = `ser-page ${registration.scope} ${VERSION}`, RUNTIME = `ser-litert ${registration.scope} ${LITERT}`;
 

@@ -23,7 +23,7 @@ export function makeRows(chosen) {
   }));
   engine.lost = () => {
     showRows();
-    say("The server does not know your voice any more. It answers for any voice again. Teach it once more.");
+    say("The server does not know your voice any more. It answers for any voice again. Please teach it again.");
   };
   element("forget").onclick = forget;
   showRows();
@@ -81,7 +81,7 @@ async function record(mine) {
   try {
     if (await engine.teach(mine.emotion, chunks, rate)) sayWhatIsKnown();
   } catch ({ message }) {
-    say(`${message} This recording does not count; try it again.`);
+    say(`${message} This recording does not count. Please try again.`);
   }
 }
 
@@ -98,10 +98,10 @@ async function forget() {
   recording?.stop?.();
   const done = engine.forget();
   showRows();
-  say("Your recordings are deleted. It answers for any voice again.");
+  say("What it learned from your voice is deleted. It answers for any voice again.");
   try {
     await done;
   } catch ({ message }) {
-    say(`Your recordings are deleted in this page. ${message}`);
+    say(`It is deleted in this page. ${message}`);
   }
 }
