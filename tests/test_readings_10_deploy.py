@@ -142,7 +142,7 @@ def test_the_record_of_the_app():
 @reading(
     NOTEBOOK,
     "Noise and silence get no name.",
-    'The melody is named "angry" in all or nearly all windows, and the coughs get a name in about half',
+    'The melody is named "angry" in all or nearly all windows, and the coughs get a name',
     "None of the four sounds passes the gate.",
 )
 def test_what_acted6_names_where_nobody_speaks(sounds):
