@@ -1,7 +1,7 @@
 """Write the page as static files that run the model in the browser: an app without a server.
 
     make app                                  # or: python docs/make_app.py
-    python -m http.server --directory output/app
+    python -m http.server 8001 --directory output/app
 
 It is not part of the package, because nothing there needs it. Notebook: 10_deploy.
 """
@@ -153,14 +153,19 @@ def write_app(recognizer, folder):
         return new.rename(folder)
 
 
+def digest_of(files):
+    """Digest of the content of files, which stands for their version."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
 def _write_service_worker(folder):
-    """Tell the service worker which files there are, and their digest: the version."""
-    paths = [*folder.glob("*.*"), *folder.glob("examples/*")]
+    """Tell the service worker which files there are, and their versions."""
+    libraries = [path for path in folder.glob("litert/*") if path.stem not in RUNTIMES]
+    paths = [*folder.glob("*.*"), *folder.glob("examples/*"), *libraries]
     files = sorted(path for path in paths if path.name != "sw.js")
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
     names = ["./", *(path.relative_to(folder).as_posix() for path in files)]
-    lock = json.loads((LITERT / "package.json").read_text(encoding="utf-8"))
-    facts = {"VERSION": digest, "FILES": names, "LITERT": lock["dependencies"]["@litertjs/core"]}
+    facts = {"VERSION": digest_of(files), "FILES": names}
+    facts["LITERT"] = digest_of(sorted(folder.glob("litert/*")))
     lines = [f"const {name} = {json.dumps(value)};\n" for name, value in facts.items()]
     worker = (folder / "sw.js").read_text(encoding="utf-8")
     (folder / "sw.js").write_text("".join(lines) + worker, encoding="utf-8")
@@ -177,7 +182,9 @@ def main(arguments=None):
     except (AppError, ValueError, OSError) as error:
         sys.exit(str(error))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"{folder}: {size / 1e6:.0f} MB. To try it: python -m http.server --directory {folder}")
+    print(
+        f"{folder}: {size / 1e6:.0f} MB. To try it: python -m http.server 8001 --directory {folder}"
+    )
 
 
 if __name__ == "__main__":

@@ -69,7 +69,8 @@ LIMITS = {
 EVERY = 0.25  # s, between two decisions of a stream
 COLUMNS = 600  # of a picture, at most
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; media-src blob:; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; media-src blob:; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
@@ -380,7 +381,7 @@ def describe(recognizer):
         "examples": [name for name in recognizer.emotions if name in EMOTIONS],
         "enrol": {"clips": LIMITS["clips"], "seconds": LIMITS["clip"], "bytes": LIMITS["form"]},
         "synthetic": recognizer.about["corpora"] == ["demo"],
-        "card": recognizer.card and mistune.html(recognizer.card),
+        "card": recognizer.card and mistune.create_markdown(plugins=["table"])(recognizer.card),
     }
 
 

@@ -14,10 +14,12 @@ function rateOf(content) {
 export async function openEngine(tell) {
   const worker = new Worker("worker.js"), waiting = {};
   let jobs = 0, received = 0, bytes = Infinity;
-  const engine = new Engine((job, argument, move = []) => new Promise((resolve, reject) => {
+  const broken = new Promise((_, reject) => { worker.onerror = () => reject(new Error(GONE)); });
+  broken.catch(() => {});  // whoever asks is told
+  const engine = new Engine((job, argument, move = []) => Promise.race([broken, new Promise((resolve, reject) => {
     waiting[++jobs] = { resolve, reject };
     worker.postMessage({ id: jobs, job, argument }, move);
-  }));
+  })]));
   const count = (more) => tell(Math.min(1, (received += more) / bytes));
   worker.onmessage = ({ data: { id, value, error, received: more, answer } }) => {
     if (more) return count(more);
@@ -25,17 +27,18 @@ export async function openEngine(tell) {
     if (error) waiting[id].reject(new Error(error)); else waiting[id].resolve(value);
     delete waiting[id];
   };
-  worker.onerror = () => Object.values(waiting).forEach(({ reject }) => reject(new Error(GONE)));
+  let files;
   try {
     const model = fetch("model.tflite.zlib").then((response) => unpack(response, count));
     const settings = await (await fetch("app.json")).json();
     ({ about: engine.about, bytes } = settings);
-    const file = await model, files = await engine.ask("load", { settings, file }, [file]);
-    engine.kept = keepForOffline(files, engine).catch(() => false);
+    const file = await model;
+    files = await engine.ask("load", { settings, file }, [file]);
   } catch {
     throw new Error(GONE);
   }
-  await engine.remember();
+  await engine.remember().catch(() => {});  // a private window may keep nothing
+  engine.kept = keepForOffline(files, engine).catch(() => false);
   return engine;
 }
 
@@ -76,11 +79,12 @@ class Engine {
     return this.ask("predict", { channels, rate }, channels.map(({ buffer }) => buffer));
   }
 
-  listen(rate, hear) {
+  // Calls `hear` with each decision, and `end` with a sentence if the worker fails.
+  listen(rate, hear, end) {
     this.hear = hear;
     this.ask("listen", { rate });
     return {
-      send: (chunk) => this.ask("hear", chunk, [chunk.buffer]),
+      send: (chunk) => this.ask("hear", chunk, [chunk.buffer]).catch(({ message }) => end(message)),
       close: () => { this.hear = undefined; },
     };
   }
@@ -90,18 +94,23 @@ class Engine {
     const known = this.#clips, embedding = await this.ask("embed", { chunks, rate });
     if (known !== this.#clips) return false;
     await this.#use([...known, { emotion, embedding }]);
+    await this.#keep().catch(() => {});  // then it is known until the page is closed
     return true;
   }
 
-  forget() {
-    return this.#use([]);
+  async forget() {
+    await this.#use([]);
+    await this.#keep();
   }
 
   async #use(clips) {
     this.#clips = clips;
     await this.ask("know", clips);
+  }
+
+  async #keep() {
     const store = await voices("readwrite");
-    await done(store.put(clips, this.about.model));
+    await done(store.put(this.#clips, this.about.model));
   }
 
   // Another model describes a voice by other numbers, so what it knew is deleted.
@@ -109,8 +118,7 @@ class Engine {
     const store = await voices("readwrite");
     const clips = await done(store.get(this.about.model));
     if (clips?.length) {
-      this.#clips = clips;
-      await this.ask("know", clips);
+      await this.#use(clips);
     } else {
       (await voices("readwrite")).clear();
     }
@@ -125,29 +133,27 @@ const done = (request) => new Promise((resolve, reject) => {
 });
 
 async function voices(mode) {
-  const opening = indexedDB.open("ser-voice", 1);
+  const place = new URL(".", location.href).pathname;  // another app of this host has its own
+  const opening = indexedDB.open(`ser-voice ${place}`, 1);
   opening.onupgradeneeded = () => opening.result.createObjectStore("clips");
   return (await done(opening)).transaction("clips", mode).objectStore("clips");
 }
 
-// The service worker keeps the page and the model. Of LiteRT.js it keeps what passes through it: the
-// files that this browser needs. They are asked for again here, and come from the browser's cache.
+// The service worker keeps the page and the model, and the two files of the runtime that this browser
+// needs. They are there already, so they come from the browser's cache.
 async function keepForOffline(files, engine) {
   const { serviceWorker } = navigator;
   if (!serviceWorker) return false;  // the page came neither by https nor from this machine
   const replaced = Boolean(serviceWorker.controller);
-  const controlled = new Promise((resolve) => {
-    if (replaced) resolve();
-    serviceWorker.oncontrollerchange = () => (replaced ? location.reload() : resolve());
-  });
+  let asked = false;  // whether this page is to be replaced; another tab may go on as it is
+  serviceWorker.oncontrollerchange = () => asked && location.reload();
   const registration = await serviceWorker.register("sw.js", { updateViaCache: "none" });
-  const offer = (worker) => engine.newer(() => worker.postMessage("take over"));
+  const offer = (worker) => replaced && engine.newer(() => { asked = true; worker.postMessage("take over"); });
+  const watch = (worker) => { worker.onstatechange = () => worker.state === "installed" && offer(worker); };
   if (registration.waiting) offer(registration.waiting);
-  registration.onupdatefound = () => {
-    const { installing } = registration;
-    installing.onstatechange = () => installing.state === "installed" && replaced && offer(installing);
-  };
-  await controlled;
-  await Promise.all(files.filter((file) => file.includes("/litert/")).map((file) => fetch(file)));
-  return true;
+  if (registration.installing) watch(registration.installing);
+  registration.onupdatefound = () => watch(registration.installing);
+  const { active } = await serviceWorker.ready, { port1, port2 } = new MessageChannel();
+  active.postMessage({ keep: files }, [port2]);
+  return new Promise((resolve) => { port1.onmessage = ({ data }) => resolve(data); });
 }

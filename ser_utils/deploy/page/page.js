@@ -8,6 +8,7 @@ const MINUTE = 60;  // s
 
 let engine, microphone;  // who answers; the open microphone and its stream, if any
 let history = [];  // {start, end (s), emotion, share}
+let turn = 0;  // grows with all that is asked for, so that a late answer does not take a newer one's place
 
 function complain(text) {
   element("error").textContent = text;
@@ -18,6 +19,7 @@ function complain(text) {
 async function askAbout(file) {
   const { bytes } = engine.about.limits;
   stopListening();
+  const mine = turn;
   complain("");
   element("player").hidden = false;
   URL.revokeObjectURL(element("player").src);
@@ -26,9 +28,10 @@ async function askAbout(file) {
   element("emotion").textContent = "…";
   element("share").textContent = "";
   try {
-    showFile(await engine.predict(file));
+    const answer = await engine.predict(file);
+    if (mine === turn) showFile(answer);
   } catch ({ message }) {
-    complain(message);
+    if (mine === turn) complain(message);
   }
 }
 
@@ -46,35 +49,36 @@ function showFile({ emotion, probabilities, picture, timeline, seconds }) {
 }
 
 async function askAboutExample(emotion) {
-  complain("");
-  try {
-    const response = await fetch(`examples/${emotion}.wav`);
-    await askAbout(await response.blob());
-  } catch {
-    complain(GONE);
-  }
+  stopListening();
+  const mine = turn;
+  const response = await fetch(`examples/${emotion}.wav`).catch(() => ({ ok: false }));
+  if (mine !== turn) return;
+  if (response.ok) askAbout(await response.blob()); else complain(GONE);
 }
 
 // ---- the microphone
 
 async function startListening() {
+  stopListening();
+  const asked = turn, end = (text) => { stopListening(); complain(text); };
   complain("");
   let mine;
   try {
-    mine = await openMicrophone((chunk) => mine?.stream?.send(chunk));
+    mine = await openMicrophone((chunk) => mine?.stream?.send(chunk), end);
   } catch ({ message }) {
-    return complain(message);
+    if (asked === turn) complain(message);
+    return;
   }
+  if (asked !== turn) return mine.close();
   microphone = mine;
   history = [];
   const began = performance.now();
-  const end = (text) => { stopListening(); complain(text); };
   mine.stream = engine.listen(mine.rate, (answer) => hear(answer, (performance.now() - began) / 1000), end);
   element("time-title").textContent = "The past minute";
   element("from").textContent = `${MINUTE} s ago`;
   element("to").textContent = "now";
   element("player").hidden = true;
-  element("microphone").setAttribute("aria-pressed", "true");
+  element("microphone").classList.add("on");
   element("microphone").textContent = "Stop the microphone";
 }
 
@@ -88,12 +92,13 @@ function hear({ emotion, probabilities, picture }, now) {
 }
 
 function stopListening() {
+  turn += 1;
   if (!microphone) return;
   const { stream, close } = microphone;
   microphone = undefined;
   close();
   stream.close();
-  element("microphone").setAttribute("aria-pressed", "false");
+  element("microphone").classList.remove("on");
   element("microphone").textContent = "Start the microphone";
 }
 
@@ -124,6 +129,7 @@ function describe({ about, card, examples, limits, synthetic, threshold }) {
 }
 
 function connectButtons() {
+  for (const name of ["microphone", "file", "forget"]) element(name).disabled = false;
   element("microphone").onclick = () => (microphone ? stopListening() : startListening());
   element("file").onchange = ({ target }) => {
     if (target.files[0]) askAbout(target.files[0]);
@@ -131,13 +137,16 @@ function connectButtons() {
   };
   element("open-card").onclick = () => element("sheet").showModal();
   element("close-card").onclick = () => element("sheet").close();
+}
+
+function takeDrops() {
   const place = element("drop");
   document.ondragover = (event) => { event.preventDefault(); place.classList.add("over"); };
   document.ondragleave = () => place.classList.remove("over");
   document.ondrop = (event) => {
-    event.preventDefault();
+    event.preventDefault();  // the browser would leave the page and play the file
     place.classList.remove("over");
-    if (event.dataTransfer.files[0]) askAbout(event.dataTransfer.files[0]);
+    if (engine && event.dataTransfer.files[0]) askAbout(event.dataTransfer.files[0]);
   };
 }
 
@@ -147,6 +156,7 @@ function showLoading(share) {
 }
 
 async function begin() {
+  takeDrops();
   try {
     const { openEngine } = await import(`./${document.documentElement.dataset.engine}.js`);
     engine = await openEngine(showLoading);

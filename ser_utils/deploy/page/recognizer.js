@@ -25,11 +25,12 @@ export function makeResampler(from, to) {
   if (from === to) return (y) => y;
   const divisor = greatestDivisor(from, to), phases = to / divisor, step = from / divisor;
   const cutoff = ROLLOFF * Math.min(1, to / from), half = Math.ceil(CROSSINGS / cutoff);
+  const most = bessel(BETA);
   const weights = Array.from({ length: phases }, (_, phase) => {
     const row = new Float32Array(2 * half), part = ((phase * step) % phases) / phases;
     for (let k = 0; k < row.length; k++) {
       const t = k - half + 1 - part, x = Math.PI * cutoff * t;
-      const window = bessel(BETA * Math.sqrt(Math.max(0, 1 - (t / half) ** 2))) / bessel(BETA);
+      const window = bessel(BETA * Math.sqrt(Math.max(0, 1 - (t / half) ** 2))) / most;
       row[k] = cutoff * window * (x ? Math.sin(x) / x : 1);
     }
     return row;

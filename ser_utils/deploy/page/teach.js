@@ -38,7 +38,7 @@ function showRows() {
     const heard = `${engine.count(emotion)} of ${clips}`;
     button.textContent = open ? "Stop" : "Record";
     button.setAttribute("aria-label", `${button.textContent} ${spoken(emotion)}, ${heard}`);
-    button.setAttribute("aria-pressed", Boolean(open));
+    button.classList.toggle("on", Boolean(open));
     // `disabled` would take the keyboard focus away from the button that was just pressed.
     button.setAttribute("aria-disabled", !open && (Boolean(recording) || engine.count(emotion) >= clips));
     meter.value = open ? recording.level : 0;
@@ -70,7 +70,7 @@ async function record(mine) {
     mine.level = Math.sqrt(Math.max(...chunk.map(Math.abs)) / 32768);
     if (mine.seconds + chunk.length / rate > engine.about.enrol.seconds) mine.stop();
     showRows();
-  });
+  }, mine.stop);
   showRows();
   await stopped;
   close();
@@ -79,7 +79,7 @@ async function record(mine) {
   if (mine.dropped) return;
   say("Listening to it …");
   try {
-    if (await engine.teach(mine.emotion, chunks, rate)) sayWhatIsKnown();
+    if (await engine.teach(mine.emotion, chunks, rate) && !mine.dropped) sayWhatIsKnown();
   } catch ({ message }) {
     say(`${message} This recording does not count. Please try again.`);
   }

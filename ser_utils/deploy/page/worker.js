@@ -5,11 +5,14 @@
 let recognizer, Steady;
 let stream;  // {rate, steady, sound, fresh (samples since the last decision), busy}
 
-// Tells the page how many bytes of the WebAssembly came in. LiteRT.js fetches it and tells nothing.
+// Tells the page how many bytes of the WebAssembly came in, and which of its files this browser needs.
+// LiteRT.js chooses and fetches it, and tells nothing.
 const plain = self.fetch;
+let runtime;
 self.fetch = async (...request) => {
   const response = await plain(...request), { headers, status } = response;
   if (!response.body) return response;
+  runtime = response.url;
   const count = new TransformStream({
     transform(chunk, out) {
       postMessage({ received: chunk.byteLength });
@@ -36,7 +39,7 @@ async function load({ settings, file }) {
   Steady = code.Steady;
   recognizer = new code.Recognizer(settings, (samples, n) => run(litert.Tensor, model, samples, n));
   await run(litert.Tensor, model, new Float32Array(settings.duration * settings.sr), 8000);  // warms up
-  return performance.getEntriesByType("resource").map(({ name }) => name);
+  return [runtime, runtime.replace(/wasm$/, "js")];
 }
 
 async function run(Tensor, model, samples, n) {
@@ -91,9 +94,12 @@ async function hear(chunk) {
   if (mine.busy || mine.fresh < every * mine.rate || mine.sound.length < shortest * mine.rate) return;
   mine.fresh = 0;
   mine.busy = true;
-  const answer = await recognizer.decide(recognizer.resample(mine.sound, mine.rate), mine.steady);
-  mine.busy = false;
-  if (mine === stream) postMessage({ answer });
+  try {
+    const answer = await recognizer.decide(recognizer.resample(mine.sound, mine.rate), mine.steady);
+    if (mine === stream) postMessage({ answer });
+  } finally {
+    mine.busy = false;
+  }
 }
 
 const jobs = { load, predict, embed, know, listen, hear };
