@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONUTF8 := 1
 
-.PHONY: help run test lab serve app refresh pictures bench clean
+.PHONY: help run test lab serve app book refresh pictures bench clean
 .DEFAULT_GOAL := help
 
 help: ## say what each command does
@@ -25,7 +25,11 @@ serve: .venv/ready ## open a page that listens (BUNDLE=output/recognizer: with n
 	@$(BIN)/python -m ser_utils.deploy.server --open $(if $(BUNDLE),--bundle $(BUNDLE))
 
 app: .venv/ready ## write that page as an app that needs no server, into output/app (BUNDLE as above)
-	@$(BIN)/python docs/make_app.py $(if $(BUNDLE),--bundle $(BUNDLE))
+	@$(BIN)/python -m docs.make_app $(if $(BUNDLE),--bundle $(BUNDLE))
+
+book: .venv/ready ## write the series as a site that one can read and search, into output/book
+	$(BIN)/python -m sphinx -q -W -b html -c book -d output/doctrees . output/book
+	@echo "output/book/index.html"
 
 refresh: .venv/ready ## execute all notebooks in place on the demo corpus, for committing (N=05, N=05-08)
 	$(BIN)/ruff format notebooks

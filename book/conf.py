@@ -6,8 +6,8 @@ are. Nothing is executed: the committed outputs are shown. The built site needs 
 
 import importlib.metadata
 
-# The address of the repository, for example "https://github.com/OWNER/NAME". With it, each notebook
-# has launch buttons for Binder and Colab, and pages a link to their source; without it, there are none.
+# The address of the repository, such as "https://github.com/OWNER/NAME". With it, each page links
+# to its source, and each notebook has launch buttons for Binder and Colab. Without it, none has.
 REPOSITORY = ""
 
 project = "Speech emotion recognition, step by step"
