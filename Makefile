@@ -36,7 +36,7 @@ refresh: .venv/ready ## execute all notebooks in place on the demo corpus, for c
 	$(BIN)/ruff check --fix notebooks
 	@env -u SER_DATA_DIR $(BIN)/python run_notebooks.py --in-place $(or $(N),all)
 
-pictures: .venv/ready ## draw the pictures and fill the tables of README anew; that of the page takes Chromium and a minute
+pictures: .venv/ready ## draw the pictures and fill the tables of the book anew; that of the page takes Chromium and a minute
 	$(BIN)/python docs/make_picture.py
 	$(BIN)/python docs/make_tables.py
 	$(BIN)/python -m docs.make_page

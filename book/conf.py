@@ -45,7 +45,7 @@ html_favicon = "../ser_utils/deploy/page/icon.svg"
 html_static_path = ["static"]
 html_css_files = ["book.css"]
 html_extra_path = ["../output/book_files"]
-html_copy_source = True
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "use_download_button": True,
     "use_fullscreen_button": False,

@@ -30,7 +30,7 @@ def write_extra_files(app, config):
     for folder in ("_static/mathjax", "handouts"):
         (BUILT / folder).mkdir(parents=True)
     shutil.copy(fetch_packages() / "mathjax" / "es5" / "tex-svg.js", BUILT / "_static" / "mathjax")
-    shutil.copy(HERE / "static" / "door.html", BUILT / "index.html")
+    shutil.copy(HERE / "door.html", BUILT / "index.html")
     first = ear_test_clips(scan_corpus(data_dir()))["path"].iloc[0]
     shutil.copy(first, BUILT / "_static" / "first_clip.wav")
     for path in sorted((HERE.parent / "notebooks").glob("*.ipynb")):

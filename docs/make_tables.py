@@ -1,4 +1,4 @@
-"""Write README's tables of results from the records in benchmarks/: `make pictures`.
+"""Write the tables of book/results.md from the records in benchmarks/: `make pictures`.
 
 What stands between ``<!-- name -->`` and ``<!-- end -->`` is replaced; a test compares both.
 """
@@ -87,5 +87,5 @@ def fill(text):
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(fill(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    page = ROOT / "book" / "results.md"
+    page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")
