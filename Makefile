@@ -25,7 +25,7 @@ serve: .venv/ready ## open a page that listens (BUNDLE=output/recognizer: with n
 	@$(BIN)/python -m ser_utils.deploy.server --open $(if $(BUNDLE),--bundle $(BUNDLE))
 
 app: .venv/ready ## write that page as an app that needs no server, into output/app (BUNDLE as above)
-	@$(BIN)/python docs/make_app.py $(if $(BUNDLE),--bundle $(BUNDLE))
+	@$(BIN)/python -m docs.make_app $(if $(BUNDLE),--bundle $(BUNDLE))
 
 refresh: .venv/ready ## execute all notebooks in place on the demo corpus, for committing (N=05, N=05-08)
 	$(BIN)/ruff format notebooks
