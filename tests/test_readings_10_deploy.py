@@ -28,7 +28,7 @@ TRAINED = (  # words of the cells that train, or need what was trained
     "theta, shown",
     "acted6.probabilities",
     "export_phone(acted6",
-    "make_app.py",
+    "docs.make_app",
 )
 
 
