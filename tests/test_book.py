@@ -49,10 +49,8 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="module")
 def soups(site):
     """Every page of the site, parsed; the key is its address."""
-    return {
-        path.relative_to(site).as_posix(): BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
-        for path in site.rglob("*.html")
-    }
+    pages = {path.relative_to(site).as_posix(): path.read_bytes() for path in site.rglob("*.html")}
+    return {address: BeautifulSoup(page, "html.parser") for address, page in pages.items()}
 
 
 @pytest.fixture(scope="module")
