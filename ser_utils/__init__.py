@@ -14,7 +14,7 @@ from .extraction import extract_corpus
 from .features import REFERENCE_CONFIG, FeatureConfig, extract_features
 from .models import build_lstm, clip_batches, import_keras, set_seed
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = [
     "REFERENCE_CONFIG",
     "AudioError",
