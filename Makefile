@@ -50,7 +50,7 @@ clean: ## remove .venv, the demo corpus and everything computed
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "This project needs Python 3.11, 3.12 or 3.13 and $(PYTHON) is %d.%d; name another one: make PYTHON=python3.12" % v)'
-	@echo "Setting up .venv: 1 GB of packages, one to three minutes, once."
+	@echo "Setting up .venv: 1.2 GB of packages, one to three minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt uv
 	@$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -r requirements.txt -e . \

@@ -52,10 +52,12 @@ html_theme_options = {
     "home_page_in_toc": True,
     "show_navbar_depth": 1,
     "repository_url": REPOSITORY,
+    "repository_branch": "main",
     "use_repository_button": bool(REPOSITORY),
     "launch_buttons": {
         "binderhub_url": "https://mybinder.org",
         "colab_url": "https://colab.research.google.com",
+        "notebook_interface": "jupyterlab",
     }
     if REPOSITORY
     else {},

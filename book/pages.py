@@ -1,4 +1,4 @@
-"""What the book adds to Sphinx: files, folded solutions, links to glossary and bibliography."""
+"""What the book adds to Sphinx: files, folded solutions, links to other pages."""
 
 import json
 import re
@@ -48,6 +48,13 @@ def tags_of(cell):
 
 
 # ---- what Sphinx makes of a notebook
+
+
+def tell_how_to_run(doctree):
+    """Link the page on JupyterLab below the title."""
+    link = nodes.reference("", "How to run this notebook", refuri="../book/jupyterlab.html")
+    title = next(doctree.findall(nodes.title))
+    title.parent.insert(1, nodes.paragraph("", "", link, classes=["how"]))
 
 
 def fold_solutions(doctree):
@@ -119,6 +126,7 @@ def change_notebook(app, doctree):
     if app.env.docname.startswith("notebooks/"):
         fold_solutions(doctree)
         link_words(doctree)
+        tell_how_to_run(doctree)
 
 
 TERMS, WORKS = glossary_terms(), works_cited()

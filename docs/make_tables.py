@@ -70,9 +70,17 @@ def markdown(table, title):
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
+def app():
+    """What the app answers and costs beside `EmotionRecognizer`."""
+    record = pd.read_csv(BENCHMARKS / "app.csv").query("corpus == 'ravdess'")
+    values = record["value"].map("{:.4g}".format)
+    return pd.DataFrame({"RAVDESS": values, "n": record["n"].map(str)}).set_axis(record["what"])
+
+
 TABLES = {
     "known voices": lambda: markdown(known_voices(), "Accuracy in %"),
     "new voices": lambda: markdown(new_voices(), "UAR in %"),
+    "app": lambda: markdown(app(), "What"),
 }
 
 

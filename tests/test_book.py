@@ -20,7 +20,17 @@ from ser_utils.widgets import ear_test_clips
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-PAGES = ["index", "jupyterlab", "data", "results", "ethics", "teachers", "glossary", "api"]
+PAGES = [
+    "index",
+    "jupyterlab",
+    "data",
+    "results",
+    "ethics",
+    "programs",
+    "teachers",
+    "glossary",
+    "api",
+]
 ADDRESSES = [f"book/{name}.html" for name in [*PAGES, "bibliography", "maintainers"]]
 ADDRESSES += [f"notebooks/{name}.html" for name in NOTEBOOKS]
 ADDRESSES += ["ser_utils/deploy/acted6/MODEL_CARD.html", "search.html"]
@@ -116,11 +126,17 @@ def test_handouts_have_all_but_the_solutions(site, soups):
         assert soups["book/teachers.html"].find("a", href=f"../handouts/{name}.ipynb")
 
 
+def test_a_notebook_can_be_downloaded_and_tells_how_to_run_it(soups):
+    for name in NOTEBOOKS:
+        page = soups[f"notebooks/{name}.html"]
+        assert page.find("a", href=f"../_sources/notebooks/{name}.ipynb")
+        assert page.find("a", href="../book/jupyterlab.html", string="How to run this notebook")
+
+
 def test_without_an_address_of_the_repository_there_is_no_dead_button(soups):
     page = str(soups["notebooks/01_load.html"])
     assert "mybinder" not in page
     assert "colab.research" not in page
-    assert soups["notebooks/01_load.html"].find("a", href="../_sources/notebooks/01_load.ipynb")
 
 
 @in_browser
