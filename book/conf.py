@@ -49,7 +49,7 @@ html_context = {"default_mode": "auto"}
 html_theme_options = {
     "use_download_button": True,
     "use_fullscreen_button": False,
-    "home_page_in_toc": True,
+    "navbar_persistent": [],
     "show_navbar_depth": 1,
     "repository_url": REPOSITORY,
     "repository_branch": "main",

@@ -7,12 +7,26 @@ from pathlib import Path
 
 import pybtex.database
 from docutils import nodes
+from sphinx import addnodes
 
 from docs.packages import fetch_packages
 from ser_utils import data_dir, scan_corpus
 from ser_utils.widgets import ear_test_clips
 
 HERE = Path(__file__).parent
+# Words of a term in another sense, which are not linked.
+NO_TERMS = [
+    "95% confidence",
+    "are level",
+    "fair sample",
+    "harmonic mean",
+    "most of the loss",
+    "the loss may be chance",
+    "three precisions",
+    r"[Bb]atch normali[sz]ation",
+    r"\(masks",
+    "the masks inside",
+]
 BUILT = HERE.parent / "output" / "book_files"  # copied into the site as they are
 
 
@@ -58,12 +72,22 @@ def tell_how_to_run(doctree):
 
 
 def fold_solutions(doctree):
-    """Put what follows the heading "Solutions" into an element that opens by mouse and keyboard."""
+    """Put each solution into an element that opens by mouse and keyboard."""
     for section in doctree.findall(nodes.section):
-        if section[0].astext() == "Solutions":
-            opening = '<details class="solutions"><summary>Show the solutions</summary>'
-            section.insert(1, nodes.raw("", opening, format="html"))
-            section.append(nodes.raw("", "</details>", format="html"))
+        if section[0].astext() != "Solutions":
+            continue
+        parts, is_open = [], False
+        for child in section.children:
+            number = (
+                re.match(r"(\d)\.", child.astext()) if isinstance(child, nodes.paragraph) else None
+            )
+            if number:
+                opening = f'<details class="solution"><summary>Solution {number[1]}</summary>'
+                parts.append(nodes.raw("", "</details>" * is_open + opening, format="html"))
+                is_open = True
+            parts.append(child)
+        section.children = []
+        section.extend([*parts, nodes.raw("", "</details>" * is_open, format="html")])
 
 
 def link_words(doctree):
@@ -71,19 +95,23 @@ def link_words(doctree):
 
     The notebooks stay free of Sphinx's syntax, which JupyterLab would show as it is.
     """
-    targets = TERMS | WORKS
-    pattern = re.compile("|".join(f"(?P<w{i}>{words})" for i, words in enumerate(targets)))
+    targets = [*TERMS, *WORKS]
+    patterns = [f"(?P<w{i}>{pattern})" for i, (pattern, _) in enumerate(targets)]
+    pattern = re.compile("|".join([*NO_TERMS, *patterns]))
     seen = set()
     for text in list(doctree.findall(nodes.Text)):
         if not in_prose(text):
             continue
         parts, end = [], 0
         for match in pattern.finditer(text):
-            words = list(targets)[int(match.lastgroup[1:])]
-            if words in TERMS and words in seen:
+            if match.lastgroup is None:  # one of NO_TERMS
                 continue
-            seen.add(words)
-            link = nodes.reference("", match[0], refuri=targets[words], internal=True)
+            address = targets[int(match.lastgroup[1:])][1]
+            if address in seen:
+                continue
+            if "#term-" in address:
+                seen.add(address)
+            link = nodes.reference("", match[0], refuri=address, internal=True)
             parts += [nodes.Text(text[end : match.start()]), link]
             end = match.end()
         if parts:
@@ -91,34 +119,41 @@ def link_words(doctree):
 
 
 def in_prose(text):
-    """Whether it stands in a paragraph, and is no link, code, formula or heading."""
+    """Whether it stands in a paragraph, and is no link, code, formula, heading or goal."""
     above = [text.parent]
     while above[-1].parent is not None:
         above.append(above[-1].parent)
-    kinds = nodes.reference, nodes.literal, nodes.math, nodes.title, nodes.raw
+    kinds = nodes.reference, addnodes.pending_xref, nodes.literal, nodes.math, nodes.title
+    kinds += nodes.raw, nodes.block_quote
     in_paragraph = any(isinstance(node, nodes.paragraph) for node in above)
     return in_paragraph and not any(isinstance(node, kinds) for node in above)
 
 
 def glossary_terms():
-    """Patterns of the glossary's terms, singular and plural, and their addresses."""
+    """Patterns of the glossary's terms, singular and plural, and the address of each entry."""
     glossary = (HERE / "glossary.md").read_text(encoding="utf-8")
     block = glossary.split("```{glossary}")[1].split("```")[0]
-    names = re.findall(r"^(\S.*)$", block, flags=re.MULTILINE)
-    names = sorted((name for name in names if not name.startswith(":")), key=len, reverse=True)
-    address = "../book/glossary.html#term-"
-    return {rf"\b{re.escape(name)}s?\b": address + name.replace(" ", "-") for name in names}
+    terms = []
+    for entry in block.split("\n\n"):
+        names = re.findall(r"^[^\s:].*$", entry, flags=re.MULTILINE)
+        for name in names:
+            first, rest = re.escape(name[0]), re.escape(name[1:])
+            first = f"[{first}{first.upper()}]" if name[0].islower() else first
+            address = f"../book/glossary.html#term-{names[0].replace(' ', '-')}"
+            terms.append((rf"(?<![\w-]){first}{rest}s?(?![\w-])", address))
+    return sorted(terms, key=lambda term: -len(term[0]))
 
 
 def works_cited():
-    """Patterns of citations such as "Wilson, 1927", and their addresses."""
+    """Patterns of citations such as "Wilson, 1927" or "Guo et al., 2017", and their addresses."""
     entries = pybtex.database.parse_file(HERE / "references.bib").entries
-    works = {}
+    works = []
     for key, entry in entries.items():
         first = entry.persons["author"][0]
         name = re.escape(" ".join([*first.prelast_names, *first.last_names]))
-        pattern = rf"\b{name}[^().;\d]{{0,60}}\(?{entry.fields['year']}\b"
-        works[pattern] = f"../book/bibliography.html#{key}"
+        name = name.replace("'", "['\u2019]")  # Sphinx makes it curly
+        pattern = rf"\b{name}(?:[^().;\d]|\bal\.){{0,60}}\(?{entry.fields['year']}\b"
+        works.append((pattern, f"../book/bibliography.html#{key}"))
     return works
 
 
