@@ -90,12 +90,11 @@ def fold_solutions(doctree):
         section.extend([*parts, nodes.raw("", "</details>" * is_open, format="html")])
 
 
-def link_words(doctree):
-    """Link each glossary term where a page first uses it, and each citation to the bibliography.
+def link_words(doctree, targets):
+    """Link words to their addresses, terms of the glossary only where the page first uses them.
 
     The notebooks stay free of Sphinx's syntax, which JupyterLab would show as it is.
     """
-    targets = [*TERMS, *WORKS]
     patterns = [f"(?P<w{i}>{pattern})" for i, (pattern, _) in enumerate(targets)]
     pattern = re.compile("|".join([*NO_TERMS, *patterns]))
     seen = set()
@@ -157,18 +156,24 @@ def works_cited():
     return works
 
 
-def change_notebook(app, doctree):
+def lessons():
+    """Names of the notebooks, as docstrings have them, and their addresses."""
+    names = sorted(path.stem for path in (HERE.parent / "notebooks").glob("*.ipynb"))
+    return [(name, f"../notebooks/{name}.html") for name in names]
+
+
+def change_page(app, doctree):
+    """Do all of this where it belongs."""
     if app.env.docname.startswith("notebooks/"):
         fold_solutions(doctree)
-        link_words(doctree)
+        link_words(doctree, [*glossary_terms(), *works_cited()])
         tell_how_to_run(doctree)
-
-
-TERMS, WORKS = glossary_terms(), works_cited()
+    elif app.env.docname == "book/api":
+        link_words(doctree, lessons())
 
 
 def setup(app):
     """Connect all of this with Sphinx."""
     app.connect("config-inited", write_extra_files)
-    app.connect("doctree-read", change_notebook)
+    app.connect("doctree-read", change_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -108,6 +108,10 @@ def test_a_citation_leads_to_the_bibliography(soups, notebook, key):
     assert soups["book/bibliography.html"].find(id=key)
 
 
+def test_the_api_leads_to_the_notebook_that_teaches_it(soups):
+    assert soups["book/api.html"].find("a", href="../notebooks/02_eda.html", string="02_eda")
+
+
 def test_the_answer_on_the_front_page_is_that_of_its_clip(site, soups, demo_corpus):
     first = ear_test_clips(scan_corpus(demo_corpus)).iloc[0]
     assert (site / "_static" / "first_clip.wav").read_bytes() == Path(first["path"]).read_bytes()
