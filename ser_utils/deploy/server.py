@@ -69,8 +69,7 @@ LIMITS = {
 EVERY = 0.25  # s, between two decisions of a stream
 COLUMNS = 600  # of a picture, at most
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; media-src blob:; frame-ancestors 'none'; "
-    "base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": "default-src 'self'; media-src blob:; frame-ancestors 'none'",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
 }
