@@ -23,9 +23,6 @@ NO_TERMS = [
     "most of the loss",
     "the loss may be chance",
     "three precisions",
-    r"[Bb]atch normali[sz]ation",
-    r"\(masks",
-    "the masks inside",
 ]
 BUILT = HERE.parent / "output" / "book_files"  # copied into the site as they are
 
