@@ -399,18 +399,24 @@ def test_it_can_be_installed(host, phone):
     assert json.loads(manifest["data"])["display"] == "standalone"
 
 
+@pytest.fixture
+def firefox(host, tmp_path):
+    browser = Firefox(host.url, tmp_path)
+    yield browser
+    browser.quit()
+
+
 @pytest.mark.skipif(
     not (FIREFOX and packages.find_npm()),
     reason="the app is not tested in Firefox: firefox-esr or npm is not installed",
 )
 def test_firefox_gives_the_same_answers_and_needs_no_network_either(
-    host, listener, clip, written, tmp_path, wait_until
+    host, firefox, listener, clip, written, wait_until
 ):
     (written / "clips").mkdir(exist_ok=True)
     files = [Path(shutil.copy(clip(name), written / "clips")) for name in ("sad", "angry")]
-    browser = Firefox(host.url, tmp_path)
-    wait_until(browser.is_ready)
-    wait_until(lambda: browser.text("kept"))
+    wait_until(firefox.is_ready)
+    wait_until(lambda: firefox.text("kept"))
     for file in files:
         script = (
             OPEN
@@ -418,16 +424,15 @@ def test_firefox_gives_the_same_answers_and_needs_no_network_either(
             const file = await (await fetch("../clips/{file.name}")).blob();
             return (await engine.predict(file)).probabilities;"""
         )
-        assert browser.wait_for(script) == pytest.approx(
+        assert firefox.wait_for(script) == pytest.approx(
             listener.predict(file).probabilities, abs=0.02
         )
     host.stop()
-    browser.open(host.url)
-    wait_until(browser.is_ready)
-    browser.wait_for("document.querySelector('#examples button').click()")
-    wait_until(lambda: browser.text("to").startswith("1."))
-    assert not browser.text("error")
-    browser.quit()
+    firefox.open(host.url)
+    wait_until(firefox.is_ready)
+    firefox.wait_for("document.querySelector('#examples button').click()")
+    wait_until(lambda: firefox.text("to").startswith("1."))
+    assert not firefox.text("error")
 
 
 # What can go wrong while it is made
