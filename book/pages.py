@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pybtex.database
@@ -125,6 +126,7 @@ def in_prose(text):
     return in_paragraph and not any(isinstance(node, kinds) for node in above)
 
 
+@cache  # for ten notebooks
 def glossary_terms():
     """Patterns of the glossary's terms, singular and plural, and the address of each entry."""
     glossary = (HERE / "glossary.md").read_text(encoding="utf-8")
@@ -140,6 +142,7 @@ def glossary_terms():
     return sorted(terms, key=lambda term: -len(term[0]))
 
 
+@cache
 def works_cited():
     """Patterns of citations such as "Wilson, 1927" or "Guo et al., 2017", and their addresses."""
     entries = pybtex.database.parse_file(HERE / "references.bib").entries

@@ -114,15 +114,15 @@ def write_app(recognizer, folder):
         page = page.replace("</head>", f"{EARLY}</head>")
         (new / "index.html").write_text(page, encoding="utf-8")
         (new / "server.js").unlink()
-        (new / "examples").mkdir()
-        for name in describe(recognizer)["examples"]:
-            (new / "examples" / f"{name}.wav").write_bytes(example(name))
         model = export_phone(recognizer, Path(place) / "model.tflite", precision="float16")
         (new / "model.tflite.zlib").write_bytes(zlib.compress(model.read_bytes(), 9))
         _copy_litert(new / "litert")
         loaded = new / "model.tflite.zlib", new / "litert" / f"{RUNTIMES[0]}.wasm"
         settings = _settings(recognizer, sum(path.stat().st_size for path in loaded))
         (new / "app.json").write_text(json.dumps(settings), encoding="utf-8")
+        (new / "examples").mkdir()
+        for name in settings["about"]["examples"]:
+            (new / "examples" / f"{name}.wav").write_bytes(example(name))
         _write_service_worker(new)
         shutil.rmtree(folder, ignore_errors=True)
         return new.rename(folder)

@@ -14,6 +14,7 @@ from ser_utils import (
     set_seed,
 )
 from ser_utils.corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, WORDS, synthesize
+from ser_utils.deploy.recognizer import ACTED6
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,12 @@ def listener():
     model.fit(X, np.eye(7)[names], epochs=18, batch_size=32, verbose=0)
     about = {"corpora": ["demo"], "protocol": "one voice", "figures": {}, "licence": "CC0"}
     return EmotionRecognizer(model, EMOTIONS, config=config, threshold=0.6, about=about)
+
+
+@pytest.fixture(scope="session")
+def acted6():
+    """The model that comes along."""
+    return EmotionRecognizer.load(ACTED6)
 
 
 @pytest.fixture

@@ -9,18 +9,12 @@ import pandas as pd
 import pytest
 import requests
 
-from ser_utils import EmotionRecognizer
 from ser_utils.deploy.recognizer import ACTED6, NOT_SURE
 from ser_utils.deploy.server import Server, build_app
 from ser_utils.models import adapt_last_layer
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 RECORD = pd.read_csv(BENCHMARKS / "acted6.csv")
-
-
-@pytest.fixture(scope="module")
-def acted6():
-    return EmotionRecognizer.load(ACTED6)
 
 
 def test_it_is_small_and_knows_six_emotions_of_people_who_agreed_to_be_heard(acted6):

@@ -16,12 +16,10 @@ import soundfile as sf
 import soxr
 from browser import CHROMIUM, DRIVER, FIREFOX, Browser, Firefox, StaticHost
 
+from benchmarks.app import OPEN, STREAM, names_of
 from docs import make_app, packages
 from ser_utils import EmotionRecognizer, output_dir, scan_corpus
 from ser_utils.corpora.demo_corpus import EMOTIONS, SAMPLE_RATE, synthesize
-from ser_utils.deploy.live import Steady
-from ser_utils.deploy.recognizer import ACTED6
-from ser_utils.deploy.server import EVERY, SHORTEST, WINDOW, _decision
 from ser_utils.models import adapt_last_layer
 
 needs_npm = pytest.mark.skipif(
@@ -31,12 +29,6 @@ needs_browser = pytest.mark.skipif(
     not (CHROMIUM and DRIVER and packages.find_npm()),
     reason="the app is not tested: chromium, chromedriver or npm is not installed",
 )
-OPEN = "window.engine ??= await (await import('./device.js')).openEngine(() => {});"
-
-
-@pytest.fixture(scope="module")
-def acted6():
-    return EmotionRecognizer.load(ACTED6)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +117,7 @@ def test_files_are_answered_as_the_recogniser_does_at_any_rate(real, acted6, dem
 @pytest.fixture(scope="module")
 def minute():
     """A minute of voices, pauses and noise, 16 bits, at 48 kHz."""
-    rng, sr = np.random.default_rng(0), 48000
+    rng, sr = np.random.default_rng(0), STREAM
     sound = np.zeros(60 * sr)
     words = [(word, emotion) for word in ("moon", "cheese") for emotion in EMOTIONS]
     for i, (word, emotion) in enumerate(words):
@@ -140,13 +132,7 @@ def minute():
 def test_a_stream_gets_the_names_that_the_server_gives(real, acted6, minute):
     sound, sr = minute
     chunks = sound.reshape(-1, sr // 10)
-    steady, expected, fresh = Steady(acted6.threshold), [], 0
-    for i, chunk in enumerate(chunks, 1):
-        fresh += len(chunk)
-        heard = sound[max(0, i * len(chunk) - int(WINDOW * sr)) : i * len(chunk)]
-        if fresh >= EVERY * sr and len(heard) >= SHORTEST * sr:
-            fresh = 0
-            expected.append(_decision(acted6, steady, heard / np.float32(32768), sr)["emotion"])
+    expected = names_of(acted6, chunks)
     script = (
         OPEN
         + """

@@ -12,7 +12,6 @@ from ser_utils import (
     set_seed,
 )
 from ser_utils.deploy.phone import export_phone
-from ser_utils.deploy.recognizer import ACTED6
 from ser_utils.models import build_crnn
 
 
@@ -38,11 +37,6 @@ def mel_recognizer(tiny_recognizer):
     model, config = build_crnn(64, 3, width=16, units=8), FeatureConfig(kinds=("mel",))
     names = tiny_recognizer.emotions
     return EmotionRecognizer(model, names, config=config, about=tiny_recognizer.about)
-
-
-@pytest.fixture(scope="module")
-def acted6():
-    return EmotionRecognizer.load(ACTED6)
 
 
 @pytest.fixture(scope="module")
